@@ -19,7 +19,7 @@ DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.
 	LAMINA_BIND='$(LAMINA_BIND)' LAMINA_ISSUER='$(LAMINA_ISSUER)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-storage bench-context bench-policy bench-face bench-behavior settings-docs lock format
+.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-storage bench-overload bench-context bench-policy bench-face bench-behavior settings-docs lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -101,6 +101,9 @@ restore: install ## Put backups back after thirteen acts that take something awa
 oracles: install ## Compare what can be read of right and wrong elements (ROUNDS=N); 10,000 questions (QUERIES=N)
 	LAMINA_TEST_ORACLES=$(or $(ROUNDS),334) $(BIN)/pytest -q -rP -k sqlite tests/functional/test_untold.py
 	LAMINA_TEST_QUERIES=$(or $(QUERIES),10000) $(BIN)/pytest -q -rP tests/functional/test_budgets.py
+
+bench-overload: install ## Measure overload: introspection beside passwords, 3x capacity (AGAINST=DIR, URL=postgresql…, OUT=FILE)
+	$(BIN)/python -m benchmarks.overload $(if $(AGAINST),--against $(AGAINST)) $(if $(URL),--url $(URL)) $(if $(OUT),--out $(OUT))
 
 flood: install ## Send a real server what is cheap to send and dear to take (QUICK=1, OUT=FILE)
 	$(BIN)/python -m benchmarks.flood $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))

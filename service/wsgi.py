@@ -1,12 +1,14 @@
 """Entry points of servers: `front` for ASGI, with deadlines on bodies, and `app` for WSGI."""
 
 import ctypes
+import math
 import os
 
 from service.app import create_app, open_container
 from service.settings import load, shared_directory
 from service.telemetry import core_dumps
 from service.web.front import Front
+from service.web.queues import Queues
 
 # From glibc's malloc.h: what `mallopt` sets. One arena rather than one for each of many threads;
 # what an inference has used is given back, while a hash's 19 MiB are not mapped anew each time.
@@ -22,7 +24,10 @@ core_dumps.forbid()
 os.umask(0o077)
 container = open_container(load())
 app = create_app(container)
-front = Front(app)
+_settings = container.settings
+# While some hash, as many read and write; more would only share the same cores.
+_slow = 2 * math.ceil(container.password.busy().turns / _settings.workers) + 2
+front = Front(app, queues=Queues(app.extensions["lamina.api"].effort_of, slow=_slow))
 # The first person must not wait for the models to load.
 container.face.available()
 container.erasure.compare()

@@ -25,6 +25,7 @@ from service.store.engine import Store, Tx
 from service.web.call import Call
 from service.web.operation import delete, get, patch, post
 from service.web.paging import Page
+from service.web.queues import Effort
 
 _ONE = "/v1/subjects/{subject}"
 _CONSENTS = f"{_ONE}/consents"
@@ -163,6 +164,7 @@ class SubjectRoutes:
     @post(
         "/v1/subjects",
         scope="subjects:write",
+        effort=Effort.START,
         body=NewSubject,
         status=201,
         idempotent=True,

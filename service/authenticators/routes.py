@@ -17,6 +17,7 @@ from service.web.call import Call
 from service.web.multipart import MOST_PICTURES
 from service.web.operation import delete, get, post
 from service.web.paging import Page
+from service.web.queues import Effort
 
 _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/subjects/{subject}/authenticators"
@@ -69,6 +70,7 @@ class AuthenticatorRoutes:
     @post(
         _PATH,
         scope=_WRITE,
+        effort=Effort.START,
         body=Enroll,
         status=201,
         idempotent=True,
@@ -96,6 +98,7 @@ class AuthenticatorRoutes:
     @post(
         f"{_ONE}/confirm",
         scope=_WRITE,
+        effort=Effort.STEP,
         body=Confirm,
         idempotent=True,
         max_body=_MEDIA,

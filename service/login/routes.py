@@ -28,6 +28,7 @@ from service.login.views import ActionView, FlowView, shown, with_results
 from service.risk.model import ClientContext
 from service.web.call import Call
 from service.web.operation import delete, get, post
+from service.web.queues import Effort
 
 RISK: Final = "risk:read"
 """The scope with which a flow discloses its risk."""
@@ -149,6 +150,7 @@ class FlowRoutes:
     @post(
         "/v1/flows",
         scope="flows:write",
+        effort=Effort.START,
         body=NewFlow,
         status=201,
         idempotent=True,
@@ -187,6 +189,7 @@ class FlowRoutes:
     @post(
         f"{_PATH}/actions/{{name}}",
         scope="flows:write",
+        effort=Effort.STEP,
         body=ActionInput,
         idempotent=True,
         secret=True,

@@ -35,6 +35,7 @@ from service.web.call import Call, View, respond
 from service.web.idempotency import About, Answer, AnswerStore
 from service.web.limits import RequestRates
 from service.web.operation import DEFAULT_BODY, Operation, declared
+from service.web.queues import Effort
 
 _LONGEST_KEY: Final = 255
 _FILLED: Final = (
@@ -86,6 +87,7 @@ class Api:
     ) -> None:
         self.operations: list[Operation] = []
         self.views: list[tuple[View, Callable[[Call], None] | None]] = []
+        self._slow: dict[str, list[tuple[re.Pattern[str], Effort]]] = {}
         self._guard = guard
         self._rates = rates
         self._answers = answers
@@ -98,6 +100,9 @@ class Api:
             may = partial(operation.may, routes) if operation.may else None
             self.operations.append(operation)
             self.views.append((view, may))
+            if operation.effort is not Effort.QUICK:
+                pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", operation.path))
+                self._slow.setdefault(operation.method, []).append((pattern, operation.effort))
 
     def install(self, app: Flask) -> None:
         """Add all operations to the app as routes."""
@@ -110,6 +115,13 @@ class Api:
         app.before_request(_start)
         app.after_request(self._finish)
         problems.install(app)
+
+    def effort_of(self, method: str, path: str) -> Effort:
+        """Return whether a request may hash or infer, by what its operation declares."""
+        for pattern, effort in self._slow.get(method, ()):
+            if pattern.fullmatch(path):
+                return effort
+        return Effort.QUICK
 
     def _handler(
         self, operation: Operation, view: View, may: Callable[[Call], None] | None

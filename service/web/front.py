@@ -8,19 +8,17 @@ import asyncio
 import io
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from service.domain.errors import LaminaError, TooLarge, TooSlow, Unavailable
+from service.web.queues import Event, Gone, Queues, Receive
 
 Environ = WSGIEnvironment
-Event = Mapping[str, Any]
-"""A scope or an event of ASGI; its members follow from its `type`."""
-Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
 ASK: Final = "lamina.ask"
@@ -105,10 +103,6 @@ def _full() -> Unavailable:
     return Unavailable("overloaded", "Too many bodies are being sent at once.", _LATER)
 
 
-class _Gone(Exception):
-    """The client disconnected before it had sent its request."""
-
-
 class _Turned(Exception):
     """The app responds without the body."""
 
@@ -184,7 +178,7 @@ class _Feed:
         message = self._next.result()
         self._next = None
         if message["type"] != "http.request":
-            raise _Gone
+            raise Gone
         body.add(message.get("body", b""))
         body.whole = not message.get("more_body", False)
         return True
@@ -205,7 +199,8 @@ class Front:
 
     Args:
         app: The WSGI app; it handles `ASK` and `REFUSED`.
-        threads: Number of requests processed at once.
+        threads: Number of requests processed at once where there are no queues.
+        queues: The queues before the threads; None to queue all requests alike and without end.
         deadlines: The deadlines of a body.
         guarded: Maximum bytes of unfinished and large bodies of admitted callers in memory; others
             wait in order.
@@ -217,16 +212,19 @@ class Front:
         app: WSGIApplication,
         *,
         threads: int = 32,
+        queues: Queues | None = None,
         deadlines: Deadlines | None = None,
         guarded: int = LARGEST_BODY,
         public: int = 8 * 1024 * 1024,
     ) -> None:
         self._app = app
-        self._pool = ThreadPoolExecutor(threads, "lamina")
-        self._deadlines = deadlines or Deadlines()
-        self._rooms = {GUARDED: _Room(guarded), PUBLIC: _Room(public)}
         # Hundreds of slow senders may ask at once; complete requests must not wait behind them.
         few = max(1, threads // 8)
+        # Refusals, and those who ask, pass no queue.
+        self._pool = ThreadPoolExecutor(queues.threads + 3 * few if queues else threads, "lamina")
+        self._queues = queues
+        self._deadlines = deadlines or Deadlines()
+        self._rooms = {GUARDED: _Room(guarded), PUBLIC: _Room(public)}
         self._asking = {late: asyncio.Semaphore(few) for late in (True, False)}
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
@@ -236,8 +234,8 @@ class Front:
         try:
             if not body.whole:
                 await self._read(environ, body, receive)
-            answer = await self._answer(environ, body)
-        except _Gone:
+            answer = await self._queued(environ, body, receive)
+        except Gone:
             return
         except _Turned as turned:
             answer = turned.answer
@@ -302,6 +300,13 @@ class Front:
         environ[COUNTED] = True
         room, most = asked[ADMITTED]
         return room, most
+
+    async def _queued(self, environ: Environ, body: _Body, receive: Receive) -> _Answer:
+        if self._queues is None:
+            return await self._answer(environ, body)
+        method = environ["REQUEST_METHOD"]
+        async with self._queues.turn(method, environ["PATH_INFO"], receive):
+            return await self._answer(environ, body)
 
     async def _answer(self, environ: Environ, body: _Body) -> _Answer:
         if ASK not in environ:

@@ -19,6 +19,7 @@ from typing import Final, TypedDict, TypeVar, Unpack
 from pydantic import BaseModel
 
 from service.web.call import JSON, View
+from service.web.queues import Effort
 
 DEFAULT_BODY: Final = 256 * 1024
 May = Callable[..., None]
@@ -51,6 +52,7 @@ class Operation:
             `problems` are codes of such errors.
         idempotent: Whether it takes `Idempotency-Key`.
         secret: Whether the response holds a secret, so that it is stored for a replay only briefly.
+        effort: Whether it may hash or infer, by which it is queued.
         limit: The requests of an address in a minute at a route that anybody may call; 0 for one
             that counts by client, or not at all.
         max_body: The maximum bytes of a body.
@@ -84,6 +86,7 @@ class Operation:
     oauth: bool = False
     idempotent: bool = False
     secret: bool = False
+    effort: Effort = Effort.QUICK
     limit: int = 0
     max_body: int = DEFAULT_BODY
     headers: tuple[str, ...] = ()
@@ -119,6 +122,7 @@ class Properties(TypedDict, total=False):
     oauth: bool
     idempotent: bool
     secret: bool
+    effort: Effort
     limit: int
     max_body: int
     headers: tuple[str, ...]

@@ -13,6 +13,7 @@ from typing import Any
 import pyotp
 import pytest
 from click.testing import CliRunner
+from flask import g, has_app_context
 from flask.testing import FlaskClient
 from prometheus_client import generate_latest
 
@@ -23,10 +24,12 @@ from crypto.providers.file import FileRoot
 from service.app import Container, create_app, open_container
 from service.clients.model import SCOPES, NewClient
 from service.domain.clock import FrozenClock
+from service.factors.face.engine_pool import EnginePool
 from service.policy.actions.evaluation import Policies
 from service.policy.model.document import Document
 from service.settings import Settings
 from service.tokens.model import FLOW_GRANT
+from service.web.queues import Effort
 from tests.contract import Contract
 from tests.functional.happenings import appointed, both, nothing, registered
 
@@ -163,6 +166,23 @@ class Service:
         assert answer.status_code == 200, answer.json
         tokens["refresh_token"] = answer.json["refresh_token"]
         return answer.json["access_token"]
+
+
+@pytest.fixture(autouse=True)
+def slow_work_is_declared(monkeypatch):
+    """A request hashes or infers only where its operation says so: its queue follows from that."""
+    efforts = []
+
+    def watching(turn, *args):
+        asked = g.get("operation") if has_app_context() else None
+        efforts.append(asked and asked.effort)
+        return turn(*args)
+
+    for turns in (PasswordHasher, EnginePool):
+        watched = functools.partialmethod(functools.partial(watching, turns._turn))
+        monkeypatch.setattr(turns, "_turn", watched)
+    yield
+    assert Effort.QUICK not in efforts
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

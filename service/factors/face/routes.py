@@ -9,6 +9,7 @@ from service.factors.face.scoring import FaceScores
 from service.factors.face.views import FaceScoreView
 from service.web.call import Call
 from service.web.operation import post
+from service.web.queues import Effort
 
 _MEDIA = 12 * 1024 * 1024
 
@@ -30,6 +31,7 @@ class FaceRoutes:
     @post(
         "/v1/subjects/{subject}/face/score",
         scope="face:score",
+        effort=Effort.START,
         body=FaceScoreRequest,
         idempotent=True,
         max_body=_MEDIA,

@@ -40,6 +40,10 @@ _SERVER: Final = re.compile(
 )
 """Read as SQLAlchemy reads it, in whose words a password may stand."""
 _LAST_PORT: Final = 65_535
+_TOGETHER: Final = 80
+"""Connections of all workers and of `lamina worker`, where PostgreSQL allows 100."""
+_LEAST: Final = 4
+_MOST: Final = 32
 
 
 class Settings(Bounds):
@@ -70,6 +74,7 @@ class Settings(Bounds):
     backup_days: Annotated[int, Field(ge=1, le=3660)] = 35
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     caller_seconds: Annotated[float, Field(ge=0, le=5)] = 1
+    database_connections: Annotated[int, Field(ge=0, le=256)] = 0
     hash_slots: Annotated[int, Field(ge=0, le=256)] = 0
     refresh_grace: Annotated[int, Field(ge=0, le=300)] = 60
     flow_lifetime: Annotated[int, Field(ge=120, le=900)] = 900
@@ -284,6 +289,12 @@ class Settings(Bounds):
     def sqlite_file(self) -> Path | None:
         """The file of SQLite; None for a server."""
         return Path(self.database_url.removeprefix("sqlite:///")) if self.sqlite else None
+
+    @property
+    def connections(self) -> int:
+        """How many connections to PostgreSQL a process opens at most."""
+        shared = _TOGETHER // (self.workers + 1)
+        return self.database_connections or max(_LEAST, min(_MOST, shared))
 
     @property
     def ledger_path(self) -> Path | None:

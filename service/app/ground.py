@@ -49,7 +49,7 @@ def ground(
         loads: What else is loaded in the same transaction.
     """
     key_store = open_key_store(settings, clock)
-    engine = make_engine(settings.database_url)
+    engine = make_engine(settings.database_url, settings.connections)
     try:
         migrate.require_current(engine)
         store = Store(engine, key_store)

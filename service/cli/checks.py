@@ -7,7 +7,6 @@ check yields its results; it raises a LaminaError if it cannot continue.
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,8 @@ from crypto.errors import CryptoError
 from service.app import Container, open_container, open_key_store
 from service.cli.away import explain as silent
 from service.cli.base import counted
+from service.cli.capacity import connections
+from service.cli.results import CheckResult, unknown, wrong
 from service.domain.clock import SystemClock, rfc3339
 from service.domain.errors import LaminaError, Unavailable
 from service.keys.actions.ages import ages
@@ -42,38 +43,7 @@ _START: Final = "run: lamina serve (SQLite), or lamina worker"
 _RESTORE: Final = "restore that file or its permissions (new here? run: lamina keys init)"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The result of a check.
-
-    Args:
-        check: Its name.
-        state: What was found.
-        mend: The remedy; empty if none is needed.
-        ok: Whether the state is in order; None if it cannot be checked from here.
-    """
-
-    check: str
-    state: str
-    mend: str = ""
-    ok: bool | None = True
-
-    def to_json(self) -> dict[str, str | bool | None]:
-        """Return the JSON form."""
-        return {"check": self.check, "ok": self.ok, "told": self.state, "mend": self.mend or None}
-
-
 Check = Callable[[Container, Tx], Iterable[CheckResult]]
-
-
-def wrong(check: str, state: str, mend: str) -> CheckResult:
-    """Return a problem with its remedy."""
-    return CheckResult(check, state, mend, ok=False)
-
-
-def unknown(check: str, why: str, mend: str = "") -> CheckResult:
-    """Return that something cannot be checked from here, and why."""
-    return CheckResult(check, f"not checked: {why}", mend, ok=None)
 
 
 def look(settings: Settings) -> Iterator[CheckResult]:
@@ -392,6 +362,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("keys", _keys),
     ("age", _ages),
     ("destruction", _destruction),
+    ("connections", connections),
     ("outbox", _outbox),
     ("delivery", _delivery),
 )

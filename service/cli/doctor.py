@@ -7,7 +7,7 @@ import click
 from service.cli.base import FAILED, command, counted, json_option, settings, show
 
 if TYPE_CHECKING:
-    from service.cli.checks import CheckResult
+    from service.cli.results import CheckResult
 
 _WORDS = {True: "ok", False: "finding", None: "unknown"}
 

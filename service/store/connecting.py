@@ -22,6 +22,8 @@ READ_ONLY: Final = "25006"
 LITE_BUSY: Final = frozenset({5, 6})
 _BUSY_MS: Final = 10_000
 _PAUSE_MS: Final = 20.0
+_KEPT: Final = 8
+"""Connections that stay open while nobody uses them."""
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -104,8 +106,14 @@ def _closing(engine: Engine) -> Callable[..., None]:
     return connecting
 
 
-def make_engine(url: str) -> Engine:
-    """Return an engine with errors that never show a bound value."""
+def make_engine(url: str, connections: int = 32) -> Engine:
+    """Return an engine with errors that never show a bound value.
+
+    Args:
+        url: Where the database is.
+        connections: How many connections to PostgreSQL are open at once, at most.
+    """
+    kept = min(connections, _KEPT)
     if url.startswith("sqlite"):
         engine = create_engine(url, hide_parameters=True, connect_args={"check_same_thread": False})
         event.listen(engine, "do_connect", _closing(engine))
@@ -116,8 +124,8 @@ def make_engine(url: str) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,
-        pool_size=8,
-        max_overflow=24,
+        pool_size=kept,
+        max_overflow=connections - kept,
         pool_timeout=5,
         pool_recycle=1800,
         isolation_level="AUTOCOMMIT",

@@ -33,6 +33,7 @@ BAD = {
     "workers": "canary",
     "caller_seconds": "canary",
     "hash_slots": "canary",
+    "database_connections": "canary",
     "refresh_grace": "canary",
     "service_name": "=?canary",
     "flow_lifetime": "901",

@@ -39,6 +39,20 @@ $(VENV)/.mail: $(VENV)/.running requirements-demo.lock
 	$(SEEN) --require-hashes --no-deps -r requirements-demo.lock
 	@touch $@
 
+# The bindings of Argon2 once more, for x86-64-v3, beside the stock ones; needs a C compiler. What builds
+# them is locked too, and in an environment that goes again.
+FAST := $(VENV)/lib/lamina-fast-hash
+BUILD := $(VENV)/.build
+$(FAST): requirements-fast-hash.lock | $(VENV)/.installed
+	@test "$$(uname -m)" = x86_64 || { echo "FAST_HASH=1 is for x86-64; this machine is a $$(uname -m)" >&2; exit 1; }
+	@rm -rf $(BUILD) $@
+	$(PYTHON) -m venv $(BUILD)
+	$(BUILD)/bin/pip install -q --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-fast-hash.lock
+	PATH="$(abspath $(BUILD))/bin:$$PATH" CFLAGS="-O3 -march=x86-64-v3" $(BUILD)/bin/pip install -q \
+		--disable-pip-version-check --require-hashes --no-deps --no-build-isolation --force-reinstall \
+		--no-cache-dir --no-binary argon2-cffi-bindings --target $@ -r requirements-argon2.lock
+	@rm -rf $(BUILD)
+
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	@echo "Installing what working on it needs into $(VENV), this once:"
 	$(PYTHON) -m venv $(VENV)
@@ -46,7 +60,7 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.running $(VENV)/.mail
 
-install: $(VENV)/.installed ## Make .venv with the locked dependencies and the command lamina
+install: $(VENV)/.installed $(if $(FAST_HASH),$(FAST)) ## Make .venv with the locked dependencies and the command lamina (FAST_HASH=1)
 
 $(VENV)/.bench: $(VENV)/.installed requirements-bench.lock
 	$(PIP) --require-hashes -r requirements-bench.lock
@@ -153,4 +167,6 @@ lock: ## Resolve the dependencies anew, with hashes
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	awk '/^[^ #]/ { on = /^(aiosmtpd|atpublic|attrs)==/ } on || /^#/' requirements-dev.lock > requirements-demo.lock
+	$(LOCK) -c requirements.lock --group pyproject.toml:fast-hash -o requirements-fast-hash.lock
+	awk '/^[^ #]/ { on = /^argon2-cffi-bindings==/ } on || /^#/' requirements-fast-hash.lock > requirements-argon2.lock
 	$(LOCK) --group dev --group bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+# Before argon2, which takes the bindings that are loaded first.
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 

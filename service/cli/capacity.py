@@ -1,16 +1,28 @@
-"""Checks of `lamina doctor` about what the processes of a deployment need together."""
+"""Checks of `lamina doctor` about speed: connections of all processes, the build of Argon2."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from sqlalchemy import text
 
+from crypto import bindings
 from service.app import Container
 from service.cli.base import counted
 from service.cli.results import CheckResult, unknown, wrong
+from service.settings import Settings
 from service.store.engine import Tx
 
-_LIMITS = "SELECT name, setting FROM pg_settings WHERE name = ANY(:names)"
-_RESERVED = ("superuser_reserved_connections", "reserved_connections")
+_LIMITS: Final = "SELECT name, setting FROM pg_settings WHERE name = ANY(:names)"
+_RESERVED: Final = ("superuser_reserved_connections", "reserved_connections")
+
+
+def hashes(_settings: Settings) -> Iterator[CheckResult]:
+    """Tell which build of Argon2 hashes passwords; either is in order."""
+    state = f"the {bindings.build()} build of Argon2 runs"
+    if bindings.build() == bindings.STOCK:
+        fits = bindings.suits(bindings.instructions())
+        state += "; FAST_HASH=1 makes one that " + ("is faster here" if fits else "needs AVX2")
+    yield CheckResult("hashing", state)
 
 
 def connections(container: Container, tx: Tx) -> Iterator[CheckResult]:

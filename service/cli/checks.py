@@ -19,7 +19,7 @@ from crypto.errors import CryptoError
 from service.app import Container, open_container, open_key_store
 from service.cli.away import explain as silent
 from service.cli.base import counted
-from service.cli.capacity import connections
+from service.cli.capacity import connections, hashes
 from service.cli.results import CheckResult, unknown, wrong
 from service.domain.clock import SystemClock, rfc3339
 from service.domain.errors import LaminaError, Unavailable
@@ -199,6 +199,7 @@ _BEFORE: Final[tuple[Callable[[Settings], Iterable[CheckResult]], ...]] = (
     _ledger_room,
     _roots,
     _redis,
+    hashes,
 )
 
 

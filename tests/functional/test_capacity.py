@@ -2,8 +2,9 @@
 
 import pytest
 
+from crypto import bindings
 from service.app import open_container
-from service.cli.capacity import connections
+from service.cli.capacity import connections, hashes
 from service.settings import Settings
 
 
@@ -65,3 +66,19 @@ def test_the_pool_opens_no_more_than_that(settings, clock):
         assert (pool.size(), pool._max_overflow) == (5, 0)
     container.store.engine.dispose()
     assert settings.model_copy(update={"workers": 3}).connections == 20
+
+
+@pytest.mark.parametrize(
+    ("build", "fits", "words"),
+    [
+        (bindings.FAST, True, "the x86-64-v3 build of Argon2 runs"),
+        (bindings.STOCK, True, "FAST_HASH=1 makes one that is faster here"),
+        (bindings.STOCK, False, "FAST_HASH=1 makes one that needs AVX2"),
+    ],
+)
+def test_the_build_that_hashes_is_told(monkeypatch, build, fits, words):
+    """With what another would bring; neither is a finding."""
+    monkeypatch.setattr(bindings, "build", lambda: build)
+    monkeypatch.setattr(bindings, "suits", lambda _found: fits)
+    (found,) = hashes(Settings(mode="development"))
+    assert (found.ok, words in found.state) == (True, True)

@@ -21,6 +21,7 @@ HEALTHY = {
     "disk.ledger",
     "roots",
     "redis",
+    "hashing",
     "serving",
     "worker",
     "jobs",

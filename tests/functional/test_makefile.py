@@ -1,6 +1,7 @@
 """`make` sets up what a command beside it needs, and nothing that is there already."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from crypto import bindings
 from service.settings import load
 from tests.lacking import lack
 
@@ -66,3 +68,28 @@ def test_the_packages_of_the_demo_are_the_locked_ones():
     names = {line.split("==")[0] for line in lines if "==" in line}
     assert names == {"aiosmtpd", "atpublic", "attrs"}
     assert [line for line in lines if line not in whole.splitlines()] == []
+
+
+def test_the_sources_of_argon2_are_locked_with_what_builds_them():
+    """The version is that which runs otherwise, and each line has its hashes."""
+    pinned = {}
+    for name in ("requirements", "requirements-fast-hash", "requirements-argon2"):
+        text = (ROOT / f"{name}.lock").read_text("utf-8")
+        pinned[name] = dict(re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE))
+        entries = re.findall(r"^[\w-]+==.*(?:\n    .*)*", text, re.MULTILINE)
+        assert all("--hash=sha256:" in entry for entry in entries), name
+    version = pinned["requirements"]["argon2-cffi-bindings"]
+    assert pinned["requirements-argon2"] == {"argon2-cffi-bindings": version}
+    built = pinned["requirements-fast-hash"]
+    assert built["argon2-cffi-bindings"] == version
+    assert {"cmake", "ninja", "scikit-build-core"} <= set(built)
+
+
+@pytest.mark.parametrize("file", ["Makefile", "Dockerfile"])
+def test_the_fast_build_goes_where_it_is_looked_for(file):
+    """By its instruction set, from sources, and nothing of it unlocked."""
+    text = (ROOT / file).read_text("utf-8")
+    assert f"-march={bindings.FAST}" in text
+    assert bindings.PLACE.name in text
+    assert "--no-binary argon2-cffi-bindings" in text
+    assert text.count("--require-hashes") >= 2

@@ -95,8 +95,13 @@ class Connection:
         if body or method != "GET":
             lines.append(f"Content-Length: {len(body)}")
         opened = self._socket or self._open()
-        opened.sendall("\r\n".join(lines).encode("latin-1") + _END + body)
-        return self._answer(method)
+        try:
+            opened.sendall("\r\n".join(lines).encode("latin-1") + _END + body)
+            return self._answer(method)
+        except OSError:
+            # The rest of a broken answer must not be read as the next one.
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close it; the next request opens another."""
@@ -159,6 +164,5 @@ class Connection:
             raise Broken("not connected")
         more = self._socket.recv(_CHUNK)
         if not more:
-            self.close()
             raise Broken("closed by the other side")
         self._rest += more

@@ -19,7 +19,7 @@ DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.
 	LAMINA_BIND='$(LAMINA_BIND)' LAMINA_ISSUER='$(LAMINA_ISSUER)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-storage bench-overload bench-context bench-policy bench-face bench-behavior settings-docs lock format
+.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-storage bench-overload bench-context bench-policy bench-face bench-behavior settings-docs lock format bench-http profile
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -130,6 +130,13 @@ chaos: install ## Kill jobs, workers and databases 200 times each while keys rot
 
 bench: install ## Measure what a login costs (QUICK=1 for a short form, OUT=FILE for JSON)
 	$(BIN)/python -m benchmarks.login $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))
+
+bench-http: install ## Measure over HTTP beside a build and peers (BASE=REV, QUICK=1, OPS=, ROUNDS=, CONNECTIONS=, OUT=FILE)
+	@$(BIN)/python -m benchmarks.http $(if $(QUICK),--quick) $(if $(BASE),--base $(BASE)) $(if $(OPS),--ops $(OPS)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CONNECTIONS),--connections $(CONNECTIONS)) $(if $(OUT),--out $(OUT))
+
+profile: install ## Profile one operation in process: functions, statements (OP=totp, RUNS=N)
+	@$(BIN)/python -m benchmarks.http.profile $(or $(OP),totp) $(if $(RUNS),--runs $(RUNS))
 
 bench-keys: $(VENV)/.bench ## Measure keys against rivals (QUICK=1, ROWS=N, URL=postgresql…, OUT=FILE)
 	$(BIN)/python -m benchmarks.keys $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) \

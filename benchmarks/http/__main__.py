@@ -18,7 +18,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,6 +124,13 @@ def about(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _machine(known: Mapping[str, Any]) -> str:
+    """Return the line that says where and when; a busy machine falsifies rates and waits."""
+    text = "{date}, {cores} cores of {processor}, {rounds} rounds with {connections} connections; "
+    text += "load of the machine {load_before} before and {load_after} after"
+    return text.format(**known)
+
+
 def chosen(options: argparse.Namespace) -> Plan:
     """Return the plan that the options ask for."""
     plan = _QUICK if options.quick else _PLAN
@@ -197,7 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _ENDED + signal.SIGINT
     finally:
         shutil.rmtree(top, ignore_errors=True)
-    print("\n".join([*figures.table(found), "", *figures.remarks(found)]))
+    known["load_after"] = round(os.getloadavg()[0], 2)
+    print("\n".join([*figures.table(found), "", *figures.remarks(found), "", _machine(known)]))
     for name, why in failed.items():
         print(f"{name}: did not start: {why}")
     if options.out:

@@ -243,7 +243,8 @@ def _child(job: Job, number: int, turn: _Turn, pipe: Pipe) -> None:
         pipe.send(_serve(job, number, turn, pipe))
     except (Wrong, OSError, ValueError, LookupError) as error:
         with contextlib.suppress(OSError):
-            pipe.send({"wrong": f"{type(error).__name__}: {error}"})
+            kind = "" if isinstance(error, Wrong) else f"{type(error).__name__}: "
+            pipe.send({"wrong": f"{kind}{error}"})
     finally:
         pipe.close()
         # Nothing of the parent, such as its connection to the database, ends with this process.

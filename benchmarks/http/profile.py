@@ -91,7 +91,9 @@ class House:
             self.acts.enter(self.at)
             if operation.prepare is not None and (not operation.lasting or number % _WARM == 0):
                 kept = operation.prepare(self.at, 0)
-                self.clock.advance(seconds=_STEP)
+            elif operation.prepare is None:
+                # What a process reads again once in some seconds is no part of a run.
+                self.acts.operations["password"].run(self.at, 0, None)
             before = self.room.statements("lamina", ROLE)
             self.at.profile = profile
             result = operation.run(self.at, 0, kept)

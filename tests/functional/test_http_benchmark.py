@@ -98,7 +98,7 @@ def test_each_target_is_measured_and_ended(tmp_path):
     assert failed == {"second": "no such program"}
     assert [one.name for one in found] == ["first", "third"]
     for one in found:
-        assert one.wrong == {"login": "Wrong: GET /lost: not 200"}
+        assert one.wrong == {"login": "GET /lost: not 200"}
         assert len(one.rounds["healthz"]) == 2
         assert all(each.requests > 2 and each.server > 0 for each in one.rounds["healthz"])
         assert all(each.postgres is each.statements is None for each in one.rounds["healthz"])

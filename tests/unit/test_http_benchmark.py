@@ -294,7 +294,7 @@ def test_a_wrong_answer_ends_the_slice():
     def check(_at, who, _kept):
         raise load.Wrong(f"sign-in of {who}: 500")
 
-    with pytest.raises(load.Wrong, match="sign-in of 0: 500"):
+    with pytest.raises(load.Wrong, match=r"^sign-in of 0: 500$"):
         load.run(job(Operation(check), [0], connections=1), list, list)
     with pytest.raises(load.Wrong, match="ConnectionRefusedError"):
         load.run(job(Operation(lambda at, _who, _kept: at.get("/")), [0]), list, list)

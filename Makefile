@@ -19,7 +19,7 @@ DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.
 	LAMINA_BIND='$(LAMINA_BIND)' LAMINA_ISSUER='$(LAMINA_ISSUER)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-storage bench-overload bench-context bench-policy bench-face bench-behavior settings-docs lock format bench-http profile
+.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-storage bench-overload bench-context bench-policy bench-face bench-behavior settings-docs lock format bench-http profile bench-peers lock-peers
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -162,6 +162,9 @@ bench-behavior: install ## Measure behavior on published sets (DATA=DIR, QUICK=1
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.behavior $(if $(DATA),--data $(DATA)) \
 		$(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(PLOT),--plot $(PLOT))
 
+bench-peers: install ## Install what bench-http compares with into .peers/ (PEER=NAME)
+	$(BIN)/python -m benchmarks.http.peers.install $(PEER)
+
 format: install ## Format and sort imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -177,3 +180,9 @@ lock: ## Resolve the dependencies anew, with hashes
 	$(LOCK) -c requirements.lock --group pyproject.toml:fast-hash -o requirements-fast-hash.lock
 	awk '/^[^ #]/ { on = /^argon2-cffi-bindings==/ } on || /^#/' requirements-fast-hash.lock > requirements-argon2.lock
 	$(LOCK) --group dev --group bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
+
+lock-peers: install ## Resolve the packages of the peers of benchmarks anew, with hashes
+	for file in benchmarks/http/peers/apps/*/requirements.in; do \
+		$(LOCK) "$$file" -o "$${file%.in}.lock" || exit 1; done
+	for file in benchmarks/http/peers/apps/*/package.json; do (cd "$${file%/*}" && \
+		npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved=true) || exit 1; done

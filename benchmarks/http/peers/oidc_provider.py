@@ -2,6 +2,7 @@
 
 import base64
 import json
+import secrets
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,29 +13,25 @@ from benchmarks.http.target import Operation, Room
 
 _CLIENT: Final = "peer"
 _API: Final = "urn:example:api"
-_GRANT: Final = {"grant_type": "client_credentials"}
+_GRANT: Final = {
+    "grant_type": "client_credentials",
+    "scope": "api:read",
+    "resource": _API,
+}
+_TOKEN: Final = "token"
 _PARTS: Final = 3
 
 
-def _opaque(connection: Connection, _: int) -> str:
-    """Return an opaque token, of the worker that this connection ended up at."""
-    answer = connection.form("/token", _GRANT)
-    token = answer.json().get("access_token") if answer.status == OK else None
-    expect(answer, "token", holds=isinstance(token, str) and token.count(".") == 0)
-    return str(token)
-
-
-def _introspect(connection: Connection, _: int, token: str) -> str:
-    """Introspect an opaque token; return it."""
-    answer = connection.form("/token/introspection", {"token": token})
+def _introspect(connection: Connection, _: int, __: object = None) -> None:
+    """Introspect the opaque token."""
+    answer = connection.form("/token/introspection", {"token": connection.state[_TOKEN]})
     told = answer.json() if answer.status == OK else {}
     expect(answer, "introspect", holds=told.get("active") is True and told["client_id"] == _CLIENT)
-    return token
 
 
 def _client_credentials(connection: Connection, _: int, __: object = None) -> None:
     """Get a JWT that is signed with ES256."""
-    answer = connection.form("/token", {**_GRANT, "resource": _API, "scope": "api:read"})
+    answer = connection.form("/token", _GRANT)
     token = str(answer.json().get("access_token")) if answer.status == OK else ""
     parts = token.split(".")
     holds = len(parts) == _PARTS and _part(parts[0]).get("alg") == "ES256"
@@ -60,22 +57,32 @@ def _key() -> str:
 
 
 class OidcProvider(Peer):
-    """oidc-provider on node's cluster with two workers."""
+    """oidc-provider on node's cluster with two workers.
+
+    Each worker has a store of its own. Both make the opaque token of one identifier when they
+    start: a token that was got over HTTP would be known to one of them.
+    """
+
+    _opaque: str = ""
 
     def start(self, room: Room, persons: int) -> None:  # noqa: ARG002 - it has clients, no people
         """Start it; raises Lacking."""
         app = self.node(room)
         self.port = room.port()
-        self.serve(
-            room,
-            ["node", str(app / "app.js")],
-            self.environment() | {"PEER_JWKS": _key(), "PEER_API": _API, "PEER_COOKIES": self.key},
-        )
+        self._opaque = secrets.token_urlsafe(32)
+        environment = self.environment() | {
+            "PEER_JWKS": _key(),
+            "PEER_API": _API,
+            "PEER_COOKIES": self.key,
+            "PEER_TOKEN": self._opaque,
+        }
+        self.serve(room, ["node", str(app / "app.js")], environment)
         room.answers(self.port, "/.well-known/openid-configuration")
 
     def enter(self, connection: Connection) -> None:
-        """Give a connection the credentials of the client."""
+        """Give a connection the credentials of the client, and the opaque token."""
         connection.headers |= basic(_CLIENT, self.key)
+        connection.state[_TOKEN] = self._opaque
 
 
 def target() -> OidcProvider:
@@ -90,7 +97,7 @@ def target() -> OidcProvider:
             "unlike": "adapter in memory, a store for each worker: no database, nothing is kept",
         },
         operations={
-            "introspect": Operation(_introspect, prepare=_opaque, lasting=True),
+            "introspect": Operation(_introspect),
             "client_credentials": Operation(_client_credentials),
         },
     )

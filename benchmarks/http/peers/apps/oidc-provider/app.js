@@ -2,14 +2,13 @@
 import cluster from 'node:cluster';
 import Provider from 'oidc-provider';
 
-const { PEER_PORT, PEER_JWKS, PEER_SECRET, PEER_API, PEER_COOKIES } = process.env;
+const { PEER_PORT, PEER_JWKS, PEER_SECRET, PEER_API, PEER_COOKIES, PEER_TOKEN } = process.env;
 
 if (cluster.isPrimary) {
   for (let worker = 0; worker < 2; worker += 1) cluster.fork();
-  const stop = () => {
+  process.on('SIGTERM', () => {
     for (const worker of Object.values(cluster.workers)) worker.kill();
-  };
-  process.on('SIGTERM', stop);
+  });
 } else {
   const provider = new Provider(`http://localhost:${PEER_PORT}`, {
     jwks: JSON.parse(PEER_JWKS),
@@ -23,6 +22,7 @@ if (cluster.isPrimary) {
       id_token_signed_response_alg: 'ES256',
       token_endpoint_auth_method: 'client_secret_basic',
     }],
+    ttl: { ClientCredentials: 86400 },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
@@ -38,6 +38,10 @@ if (cluster.isPrimary) {
       },
     },
   });
+  const client = await provider.Client.find('peer');
+  const token = new provider.ClientCredentials({ client, jti: PEER_TOKEN });
+  token.format = 'opaque';
+  await token.save();
   const server = provider.listen(Number(PEER_PORT), '127.0.0.1');
   server.keepAliveTimeout = 0;
 }

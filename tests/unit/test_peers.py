@@ -2,20 +2,62 @@
 
 import json
 import re
+import sys
 
 import pytest
 
-from benchmarks.http import registry
+from benchmarks.http import procs, registry
 from benchmarks.http.peers import __main__ as program
 from benchmarks.http.peers import common, install
 from benchmarks.http.registry import MARK, PEERS, installed, peer
-from benchmarks.http.target import OPERATIONS, Lacking
+from benchmarks.http.target import OPERATIONS, Lacking, Operation, Wrong
 
 PINNED = re.compile(r"^([a-z0-9._-]+)(?:\[[a-z0-9, ]+\])?==([^ \\;]+)", re.MULTILINE)
 
 
 class NoRoom:
     """A room that nothing may ask for anything: whoever lacks a peer has to say so before."""
+
+
+class Listing:
+    """A target that lists an empty folder, and is wrong about one person."""
+
+    name = "listing"
+    wrong_about = None
+
+    def start(self, room, persons):
+        self.persons = persons
+        self.port = room.port()
+        folder = room.folder / "served"
+        folder.mkdir()
+        command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(self.port)]
+        self.server = room.spawn(command, {}, folder)
+        room.answers(self.port, "/")
+
+    def enter(self, connection):
+        connection.headers["Accept"] = "text/html"
+
+    def list_folder(self, connection, person, prepared):
+        answer = connection.get("/")
+        connection.close()
+        if person == self.wrong_about:
+            raise Wrong(f"list: {answer.status} is not the answer that proves it")
+        assert (answer.status, prepared) == (200, person)
+        return prepared
+
+    @property
+    def operations(self):
+        prepared = {"prepare": lambda _, person: person}
+        return {
+            "healthz": Operation(self.list_folder, **prepared),
+            "sessions": Operation(self.list_folder, lasting=True, **prepared),
+        }
+
+    def processes(self):
+        return [self.server]
+
+    def stop(self):
+        self.stopped = True
 
 
 @pytest.fixture
@@ -120,3 +162,26 @@ def test_an_unknown_peer_is_refused(capsys):
 
 def test_registry_and_applications_name_the_same_peers():
     assert {entry.name for entry in common.APPS.iterdir()} == set(registry.PEERS)
+
+
+def test_a_check_does_every_operation_for_each_and_leaves_nothing(tmp_path, capsys):
+    target = Listing()
+    assert program.check(target, 5, tmp_path / "room") == []
+    assert capsys.readouterr().out == (
+        "listing: healthz: 5 answers are right\nlisting: sessions: 10 answers are right\n"
+    )
+    assert target.persons == 10
+    assert target.stopped
+    assert not procs.runs(target.server)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_answer_fails_the_check_and_leaves_nothing(monkeypatch, capsys):
+    target = Listing()
+    target.wrong_about = 3
+    monkeypatch.setattr(program, "peer", lambda _: target)
+    assert program.main(["fastapi-users", "--check", "--persons", "4"]) == 1
+    said = capsys.readouterr().err
+    assert said == "fastapi-users: wrong: list: 200 is not the answer that proves it\n"
+    assert target.stopped
+    assert not procs.runs(target.server)

@@ -34,7 +34,7 @@ from benchmarks.http.target import OPERATIONS, Lacking, Target, Wrong
 from benchmarks.http.turns import Plan, Seat
 
 _PLAN: Final = Plan(OPERATIONS)
-_QUICK: Final = Plan(OPERATIONS, rounds=2, seconds=0.8, most=16, settle=2.0)
+_QUICK: Final = Plan(OPERATIONS, rounds=2, seconds=0.8, most=16, settle=2.0, spare=4)
 _ENDED: Final = 128
 
 
@@ -141,6 +141,7 @@ def chosen(options: argparse.Namespace) -> Plan:
         seconds=plan.seconds,
         most=max(plan.most, options.connections or 0),
         settle=plan.settle,
+        spare=plan.spare,
     )
 
 

@@ -32,6 +32,8 @@ class Plan:
         seconds: When a slice starts no further run, where its runs share a preparation.
         most: Runs of a slice, where each has its own person.
         settle: Seconds that a worker has to catch up after a slice.
+        spare: How many slices with a person for each run find new persons: a short round would wait
+            for the next code otherwise.
     """
 
     operations: Sequence[str]
@@ -40,11 +42,12 @@ class Plan:
     seconds: float = 3.0
     most: int = 64
     settle: float = 10.0
+    spare: int = 2
 
     @property
     def persons(self) -> int:
         """Return how many persons a target needs so that few rounds wait for a new code."""
-        return 2 * self.most + 3 * self.connections
+        return self.spare * self.most + 3 * self.connections
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import pytest
@@ -17,6 +15,7 @@ from service.cli import main
 from service.cli.demo import _wait
 from service.domain.errors import SetupError
 from service.store import migrate
+from tests.starts import begins_others, program, start
 
 
 @pytest.fixture
@@ -283,13 +282,7 @@ def test_every_command_has_help_with_an_example():
 
 def spawn(environment, *arguments):
     """Start a command as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "service.cli", *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start(os.environ | environment, *arguments)
 
 
 @pytest.mark.slow
@@ -338,9 +331,11 @@ def test_the_demo_tells_of_a_service_that_ended(lamina):
 
 
 @pytest.mark.slow
-def test_the_demo_passes():
+def test_the_demo_passes(tmp_path):
     """Every step does what it should, and the exit code says so."""
-    process = spawn({}, "demo", "--json")
+    program(tmp_path / "lamina")
+    before = begins_others(tmp_path / "lamina")
+    process = start(os.environ, "demo", "--json", before=before)
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     found = json.loads(output)

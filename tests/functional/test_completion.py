@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from click.testing import CliRunner
 
 from service.cli import main
 from tests.lacking import lack
+from tests.starts import program
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,9 +20,7 @@ def script(tmp_path):
     """Return where the script for bash lies, beside a `lamina` of its own."""
     place = tmp_path / "completion.bash"
     place.write_text(CliRunner().invoke(main, ["completion", "bash"]).stdout)
-    program = tmp_path / "lamina"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m service.cli "$@"\n')
-    program.chmod(0o700)
+    program(tmp_path / "lamina")
     return place
 
 

@@ -17,6 +17,7 @@ import pytest
 from service.cli import main
 from tests.databases import database_url
 from tests.lacking import lacks
+from tests.starts import program
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "docs/operations.md", "docs/settings.md")
@@ -26,11 +27,12 @@ NOT_HERE = {
     "docker": "it needs a daemon",
     "make": "it builds an environment of its own; the targets are checked to exist",
 }
-SHIM = """#!{python}
-import os, signal, subprocess, sys, time
-argv = [sys.executable, "-m", "service.cli", *sys.argv[1:]]
+SHIM = """#!{python} -IS
+import os, sys
+argv = [{program!r}, *sys.argv[1:]]
 if sys.argv[1:2] not in (["serve"], ["worker"]):
-    os.execv(sys.executable, argv)
+    os.execv(argv[0], argv)
+import subprocess, time
 # A service goes on until the test ends it; the next command comes when it says that it runs.
 log = open(sys.argv[1] + ".log", "wb")
 process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
@@ -70,9 +72,11 @@ class Deployment:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        shim = directory / "bin" / "lamina"
+        shim, itself = directory / "bin" / "lamina", directory / "itself"
+        program(itself)
         shim.parent.mkdir()
-        shim.write_text(SHIM.format(python=sys.executable, pids=str(self.pids)))
+        words = {"python": sys.executable, "program": str(itself), "pids": str(self.pids)}
+        shim.write_text(SHIM.format(**words))
         shim.chmod(stat.S_IRWXU)
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("LAMINA_")

@@ -17,6 +17,7 @@ from crypto.keyring import KEY_CLASSES
 from service.cli import main
 from service.domain.clock import SystemClock
 from service.store.engine import make_engine
+from tests import starts
 from tests.databases import database_url
 
 
@@ -229,8 +230,8 @@ def test_several_workers_share_a_job(tmp_path, monkeypatch):
             monkeypatch.setenv(name, value)
 
         def run(*arguments):
-            command = [sys.executable, "-m", "service.cli", *arguments, "--json"]
-            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+            done = starts.run(os.environ, *arguments, "--json", cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
             return json.loads(done.stdout)
 
         run("keys", "init")

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +19,7 @@ from service.operators.store import BootstrapToken
 from tests.functional.conftest import CONSENT
 from tests.functional.restoring import ACTS, Backup, Taken
 from tests.functional.test_tampering import alarms, length, probe, sequence
+from tests.starts import start
 
 
 @pytest.fixture
@@ -268,12 +267,7 @@ def _serving(settings):
         "LAMINA_FACE_ENGINE": "off",
         "LAMINA_BIND": "127.0.0.1:18437",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve"],
-        env=environment,
-        start_new_session=True,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start(environment, "serve")
     try:
         with httpx.Client(base_url="http://127.0.0.1:18437", timeout=60) as http:
             for _ in range(300):
@@ -289,7 +283,7 @@ def _serving(settings):
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
 
 
 def _grant(service, person):

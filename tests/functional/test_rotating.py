@@ -3,16 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from service.app import open_container
 from service.keys.actions import lifecycle, rotation
 from tests.functional.test_key_commands import ask, execute, lamina  # noqa: F401 - fixtures
+from tests.starts import run, start
 
 # What must stand for a minute or five in a deployment stands for two seconds here.
 SHORT = """
@@ -21,8 +19,6 @@ from service.keys.actions import lifecycle, rotation
 for module in (lifecycle, rotation):
     module.SETTLE = timedelta(seconds=2)
 lifecycle.JWKS_LIFE = lifecycle.TOKEN_LIFE = timedelta(seconds=2)
-from service.cli import main
-main(prog_name="lamina")
 """
 
 
@@ -110,20 +106,15 @@ def test_a_root_rotation_goes_on_with_the_classes_that_are_left(lamina):  # noqa
 )
 def test_a_rotation_that_was_killed_goes_on(lamina, tier, after):  # noqa: F811
     """No key is made twice, every state comes to its end, and everything opens."""
-    command = [sys.executable, "-c", SHORT, "keys", "rotate", "--tier", tier, "--wait", "--json"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    first = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    command = ("keys", "rotate", "--tier", tier, "--wait", "--json")
+    first = start(os.environ, *command, before=SHORT)
     for line in first.stderr:
         if line.startswith(f"{after}:"):
             break
     first.send_signal(signal.SIGKILL)
     first.communicate()
     assert first.returncode == -signal.SIGKILL
-    second = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, env=environment
-    )
+    second = run(os.environ, *command, before=SHORT)
     assert second.returncode == 0, second.stderr
     steps = [step["step"] for step in json.loads(second.stdout)["steps"]]
     assert "generate" not in steps

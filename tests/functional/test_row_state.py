@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 from sqlalchemy import text
+
+from tests import starts
 
 pytestmark = pytest.mark.edits_rows
 
@@ -32,8 +32,7 @@ def lamina(settings):
     }
 
     def run(*words):
-        command = [sys.executable, "-m", "service.cli", *words]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return starts.run(environment, *words)
 
     return run
 

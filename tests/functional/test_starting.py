@@ -3,8 +3,6 @@
 import errno
 import os
 import socket
-import subprocess
-import sys
 
 import httpx
 import pytest
@@ -14,6 +12,7 @@ from service.domain.errors import LaminaError
 from service.settings import Settings
 from tests.functional.test_cli import lamina, ready, spawn  # noqa: F401 - fixtures
 from tests.lacking import lacks
+from tests.starts import run
 
 SQLITE = "sqlite:///x.db"
 POSTGRES = "postgresql+psycopg://lamina@db/lamina"
@@ -136,8 +135,7 @@ def test_metrics_do_not_take_the_port_of_the_api(settings, ahead):
         "LAMINA_BIND": f"127.0.0.1:{port}",
         "LAMINA_METRICS_BIND": f"127.0.0.1:{port - ahead}",
     }
-    command = [sys.executable, "-m", "service.cli", "serve", "--workers", "2"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run(environment, "serve", "--workers", "2")
     assert done.returncode == 1
     assert "one of them that of LAMINA_BIND; set LAMINA_METRICS_BIND" in done.stderr
     assert "Traceback" not in done.stderr

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason=lack("make"
 def make(place, *what, **environment):
     """Run make in a directory by the Makefile of this project; return what it prints."""
     # The tests themselves may run under make, which would tell of that.
-    ours = ("LAMINA_", "MAKE", "MFLAGS")
+    ours = ("LAMINA_", "MAKE", "MFLAGS", "COVERAGE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     done = subprocess.run(
         ["make", "-f", str(ROOT / "Makefile"), *what],
@@ -93,3 +93,19 @@ def test_the_fast_build_goes_where_it_is_looked_for(file):
     assert bindings.PLACE.name in text
     assert "--no-binary argon2-cffi-bindings" in text
     assert text.count("--require-hashes") >= 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "measured"),
+    [
+        ({}, False),
+        ({"LAMINA_TEST_POSTGRES_URL": "postgresql+psycopg://db/test"}, True),
+        ({"CI": "true"}, True),
+        ({"COVERAGE": "1"}, True),
+    ],
+)
+def test_coverage_has_its_bars_where_everything_runs(environment, measured):
+    """It is measured and judged by all of its commands, or by none."""
+    told = make(ROOT, "-n", "test", **{"CI": ""} | environment)
+    wanted = ("--cov --cov-report=", "report --fail-under=90", "model.py' --fail-under=100")
+    assert [word in told for word in wanted] == [measured] * 3

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,21 @@ if TYPE_CHECKING:
 settings.register_profile("untimed", deadline=None, max_examples=depth(100))
 settings.load_profile("untimed")
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is the owner's alone
+_ROOM = 2 * 2**30
 VECTORS = Path(__file__).parent / "vectors"
+
+
+def pytest_configure(config) -> None:
+    """Let tests write to memory where there is room: files of databases wait for no disk there."""
+    told = config.getoption("basetemp") or "PYTEST_DEBUG_TEMPROOT" in os.environ
+    if told or not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM:
+        return
+    # Processes of tests, and commands, inherit it.
+    place = tempfile.mkdtemp(prefix="lamina-", dir=_MEMORY)
+    os.environ |= {"PYTEST_DEBUG_TEMPROOT": place, "TMPDIR": place}
+    tempfile.tempdir = None
+    config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from tests.depth import depth
+from tests.depth import depth, everyday, thinned
 from tests.lacking import told
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ def pytest_configure(config) -> None:
     os.environ |= {"PYTEST_DEBUG_TEMPROOT": place, "TMPDIR": place}
     tempfile.tempdir = None
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    """Leave out, in an everyday run of all, most of many like cases."""
+    if everyday(config.args):
+        items[:], left_out = thinned(items)
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ MOST_WAIT = 200.0
 _HEAD = "{} {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{}\r\n"
 _JSON = "application/json"
 _OK = 200
+_LAMINA = (sys.executable, "-m", "service.cli")
 
 
 @dataclass
@@ -71,6 +72,8 @@ class Server:
     token: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     environment: dict[str, str] = field(default_factory=dict)
+    lamina: tuple[str, ...] = _LAMINA
+    """What runs the commands that make keys, database and client."""
 
     def start(self) -> None:
         """Make keys, database and client, and serve."""
@@ -92,7 +95,7 @@ class Server:
         self._run("keys", "init")
         self._run("db", "upgrade")
         made = self._run("clients", "create", "flood", "--scope", "all", "--first-party", "--json")
-        command = [sys.executable, "-m", "service.cli", "serve"]
+        command = [*_LAMINA, "serve"]
         self.process = subprocess.Popen(command, env=self.environment, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while not self._alive() and time.monotonic() < deadline:
@@ -150,7 +153,7 @@ class Server:
         return connection
 
     def _run(self, *arguments: str) -> bytes:
-        command = [sys.executable, "-m", "service.cli", *arguments]
+        command = [*self.lamina, *arguments]
         return subprocess.run(command, env=self.environment, check=True, capture_output=True).stdout
 
     def _alive(self) -> bool:
@@ -244,9 +247,10 @@ def _dripped(connection: socket.socket, drip: str, ends: Counter[str]) -> bool:
     return False
 
 
-def floods(server: Server, *, quick: bool) -> Iterator[Found]:
-    """Send one flood after the other."""
+def floods(server: Server, *, quick: bool, part: int = 1) -> Iterator[Found]:
+    """Send one flood after the other, or a part of what the form sends."""
     many, large, invented = (60, 4, 500) if quick else (300, 16, 10_000)
+    many, large, invented = many // part, large // part, invented // part
     act = "/v1/flows/x/actions/password"
     head = _HEAD.format("POST", "/oauth2/token", "Content-Length: 60000\r\n")
     yield _flood(
@@ -342,15 +346,15 @@ def _flood(
     return found
 
 
-def run(*, quick: bool) -> list[Found]:
+def run(*, quick: bool, part: int = 1, lamina: tuple[str, ...] = _LAMINA) -> list[Found]:
     """Return what each flood did."""
     with tempfile.TemporaryDirectory() as directory:
-        server = Server(Path(directory))
+        server = Server(Path(directory), lamina=lamina)
         try:
             server.start()
             for number in range(200):
                 server.post("/v1/flows", b'{"kind":"login","identifier":"a%d"}' % number)
-            return list(floods(server, quick=quick))
+            return list(floods(server, quick=quick, part=part))
         finally:
             server.stop()
 

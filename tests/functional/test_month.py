@@ -20,7 +20,7 @@ from service.store.dropping import PAGE
 from tests.depth import DEEP
 from tests.functional.conftest import CONSENT, PASSWORD
 
-STEP = timedelta(hours=float(os.environ.get("LAMINA_TEST_MONTH_STEP", "12" if DEEP else "24")))
+STEP = timedelta(hours=float(os.environ.get("LAMINA_TEST_MONTH_STEP", "12" if DEEP else "48")))
 MONTH = timedelta(days=31)
 PEOPLE = 2
 LOGINS = 200

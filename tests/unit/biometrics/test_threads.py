@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.depth import DEEP
+
 COUNTED = """
 import os
 import {module}
@@ -32,7 +34,9 @@ def threads(module, **more):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux does")
-@pytest.mark.parametrize("module", ["biometrics.behavior.scorer", "service.app.container"])
+@pytest.mark.parametrize(
+    "module", ["biometrics.behavior.scorer", *(["service.app.container"] if DEEP else [])]
+)
 def test_linear_algebra_has_one_thread_unless_told_otherwise(module):
     """Whatever is imported first, numpy's own pool is of one; an operator may want more."""
     usual = threads(module)

@@ -10,6 +10,7 @@ from biometrics.face.active import ORDERS
 from biometrics.face.images import decode, mark
 from biometrics.face.marks import BYTES, repeated
 from lab.face import portraits, synthetic
+from tests.depth import depth
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,8 @@ def take(head, seed):
 
 @pytest.mark.parametrize("head", [synthetic.collins, synthetic.hopper])
 def test_takes_of_one_head_are_no_copies(head):
-    """Of ten takes of one command by one head none repeats another; each repeats itself."""
-    takes = [take(head(), seed) for seed in range(10)]
+    """Of many takes of one command by one head none repeats another; each repeats itself."""
+    takes = [take(head(), seed) for seed in range(depth(10, least=4))]
     for one, other in combinations(takes, 2):
         assert not repeated(one, other)
     assert all(repeated(one, one) for one in takes)

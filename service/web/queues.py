@@ -58,6 +58,7 @@ class Queue:
             effort: deque() for effort in patience
         }
         self._seconds = _FIRST_GUESS
+        self._spread = 0.0
         self._steps = 0.0
 
     @asynccontextmanager
@@ -77,7 +78,7 @@ class Queue:
         try:
             yield
         finally:
-            self._seconds += _RECENT * (loop.time() - begun - self._seconds)
+            self._measure(loop.time() - begun)
             self._leave()
 
     async def _wait(self, effort: Effort, receive: Receive) -> None:
@@ -109,11 +110,19 @@ class Queue:
         if turn.cancelled():
             raise _overloaded(patience)
 
+    def _measure(self, seconds: float) -> None:
+        self._spread += _RECENT * (abs(seconds - self._seconds) - self._spread)
+        self._seconds += _RECENT * (seconds - self._seconds)
+
     def _expected(self, effort: Effort) -> float:
-        """Return the seconds until a request that comes now would have a thread."""
+        """Return the seconds until a request that comes now would have a thread.
+
+        Each before it is taken to last an average deviation longer than the average: whoever is
+        refused at once may come again, and whoever waits in vain has lost that time.
+        """
         ahead = sum(len(self._waiting[other]) for other in self._waiting if _before(other, effort))
         share = 1.0 if effort is not Effort.START else max(_LEAST_SHARE, 1.0 - self._steps)
-        return (ahead + 1) * self._seconds / (self._width * share)
+        return (ahead + 1) * (self._seconds + self._spread) / (self._width * share)
 
     def _leave(self) -> None:
         for effort, queue in self._waiting.items():

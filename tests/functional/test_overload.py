@@ -100,6 +100,17 @@ def test_steps_that_come_in_between_are_expected():
     assert place._expected(Effort.START) == 4.0
 
 
+def test_requests_that_last_unevenly_are_expected_to_last_longer():
+    """By their average deviation; even ones by nothing."""
+    even, uneven = queue(), queue()
+    for _ in range(200):
+        even._measure(1.0)
+    for seconds in (0.5, 1.5) * 100:
+        uneven._measure(seconds)
+    assert even._expected(Effort.STEP) == pytest.approx(1.0, abs=0.01)
+    assert uneven._expected(Effort.STEP) == pytest.approx(1.5, abs=0.06)
+
+
 def test_who_waits_longer_than_expected_is_dropped():
     """Its deadline ends the wait; nobody else is held up by it."""
 

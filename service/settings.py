@@ -43,7 +43,6 @@ _LAST_PORT: Final = 65_535
 _TOGETHER: Final = 80
 """Connections of all workers and of `lamina worker`, where PostgreSQL allows 100."""
 _LEAST: Final = 4
-_MOST: Final = 32
 
 
 class Settings(Bounds):
@@ -294,7 +293,7 @@ class Settings(Bounds):
     def connections(self) -> int:
         """How many connections to PostgreSQL a process opens at most."""
         shared = _TOGETHER // (self.workers + 1)
-        return self.database_connections or max(_LEAST, min(_MOST, shared))
+        return self.database_connections or max(_LEAST, min(32, shared))
 
     @property
     def ledger_path(self) -> Path | None:

@@ -9,9 +9,12 @@ from typing import Final
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 _MOST: Final = 4
-"""Connections kept: as many reads as one process has at the database at a time, with a reserve."""
+"""Connections kept at most: as many reads as one process has at the database at a time."""
+_SHARE: Final = 4
+"""Of so many connections that a process may have, one is kept: transactions need the others."""
 _LIFE: Final = 60.0
 """Seconds after which a kept connection is given back, as the server may be another one since."""
 
@@ -34,6 +37,8 @@ class HeldConnections:
         self._reader = reader
         self._now = now
         self._free: deque[tuple[Connection, float]] = deque()
+        pooled = engine.pool.size() if isinstance(engine.pool, QueuePool) else _SHARE
+        self._most = max(1, min(_MOST, pooled // _SHARE))
         event.listen(engine, "engine_disposed", lambda _engine: self.close())
         event.listen(engine, "handle_error", self._failed)
 
@@ -62,7 +67,7 @@ class HeldConnections:
         return self._reader.connect(), self._now() + _LIFE
 
     def _give(self, connection: Connection, due: float) -> None:
-        if len(self._free) >= _MOST or connection.closed or connection.invalidated:
+        if len(self._free) >= self._most or connection.closed or connection.invalidated:
             connection.close()
         else:
             self._free.append((connection, due))

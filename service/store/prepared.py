@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 
 from service.store.driver_sql import AnySelect, Cells
 from service.store.engine import Tx
@@ -46,8 +47,10 @@ class DriverRead:
             return self._usually(connection, values)
         try:
             return compiled.run(driver, values)
-        except dialect.loaded_dbapi.Error:
-            # Asked again by SQLAlchemy, which knows a lost connection and the error of each.
+        except dialect.loaded_dbapi.Error as error:
+            if not dialect.is_disconnect(error, driver, None):
+                raise compiled.failure(error) from error
+            # SQLAlchemy meets the lost connection, too, and lets go of all to that server.
             return self._usually(connection, values)
 
     def _usually(self, connection: Connection, values: Mapping[str, object]) -> Sequence[Cells]:
@@ -59,6 +62,7 @@ class _Compiled:
 
     def __init__(self, statement: AnySelect, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
+        self._dialect = dialect
         self._text = str(compiled)
         self._order: Sequence[str] | None = getattr(compiled, "positiontup", None)
         self._fixed = dict(compiled.params)
@@ -74,6 +78,13 @@ class _Compiled:
             if result is not None:
                 found.append((place, result))
         self._results: Final = tuple(found)
+
+    def failure(self, error: Exception) -> Exception:
+        """Return what SQLAlchemy raises for an error of the driver; no value is shown."""
+        base = self._dialect.loaded_dbapi.Error
+        return DBAPIError.instance(
+            self._text, {}, error, base, hide_parameters=True, dialect=self._dialect
+        )
 
     def run(self, driver: DBAPIConnection, values: Mapping[str, object]) -> Sequence[Cells]:
         bound = dict(self._fixed)

@@ -13,7 +13,6 @@ from typing import Any
 import pyotp
 import pytest
 from click.testing import CliRunner
-from flask import g, has_app_context
 from flask.testing import FlaskClient
 from prometheus_client import generate_latest
 
@@ -24,7 +23,6 @@ from crypto.providers.file import FileRoot
 from service.app import Container, create_app, open_container
 from service.clients.model import SCOPES, NewClient
 from service.domain.clock import FrozenClock
-from service.factors.face.engine_pool import EnginePool
 from service.policy.actions.evaluation import Policies
 from service.policy.model.document import Document
 from service.settings import Settings
@@ -32,6 +30,7 @@ from service.tokens.model import FLOW_GRANT
 from service.web.queues import Effort
 from tests.contract import Contract
 from tests.depth import drawn, everyday
+from tests.functional.efforts import watch_efforts
 from tests.functional.happenings import appointed, both, nothing, registered
 
 START = datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)
@@ -172,16 +171,7 @@ class Service:
 @pytest.fixture(autouse=True)
 def slow_work_is_declared(monkeypatch):
     """A request hashes or infers only where its operation says so: its queue follows from that."""
-    efforts = []
-
-    def watching(turn, *args):
-        asked = g.get("operation") if has_app_context() else None
-        efforts.append(asked and asked.effort)
-        return turn(*args)
-
-    for turns in (PasswordHasher, EnginePool):
-        watched = functools.partialmethod(functools.partial(watching, turns._turn))
-        monkeypatch.setattr(turns, "_turn", watched)
+    efforts = watch_efforts(monkeypatch)
     yield
     assert Effort.QUICK not in efforts
 
@@ -264,10 +254,7 @@ class Past:
         return cls(happened, directory, clock.now(), client, service.bearer, left)
 
     def copied(self, settings: Settings, clock: FrozenClock, migrated, directory: Path) -> bool:
-        """Copy it where a service is about to open a new file as usual; tell whether it was.
-
-        Bounds may be others: what happened is far from the usual ones, and they leave no trace.
-        """
+        """Copy it where a service is about to open a new file, but for bounds as usual."""
         file = directory / "lamina.db"
         told, as_usual = unbounded(settings), unbounded(usual(f"sqlite:///{file}", directory))
         plain = told == as_usual and clock.now() == START

@@ -77,7 +77,7 @@ def test_what_the_driver_refuses_is_the_error_of_before(service):
 
 
 def test_few_connections_are_kept_however_many_read(service):
-    """Each reader has one of its own; those beyond the few go back to the pool."""
+    """Each reader has one of its own; beyond a quarter of the pool they go back to it."""
     store = service.container.store
     together = threading.Barrier(12)
     seen = []
@@ -93,7 +93,8 @@ def test_few_connections_are_kept_however_many_read(service):
     for one in threads:
         one.join()
     assert len(set(map(id, seen))) == 12
-    assert len(ready(service)) == 4
+    pooled = store.engine.pool.size()
+    assert len(ready(service)) == max(1, min(4, pooled // 4))
 
 
 def test_a_lost_connection_is_told_and_not_kept(service, url):

@@ -315,10 +315,7 @@ class Authenticators:
         return retention.drop_ended(tx, now - PENDING_LIFE, now - _REVOKED_KEPT)
 
     def drop_steps(self, tx: Tx, before: int, since: int | None = None) -> int:
-        """Delete a page of used steps before a step, except each authenticator's newest.
-
-        With `since`, it looks only at authenticators that were used from that step on.
-        """
+        """Delete used steps before one, but for each newest; `since` looks at later uses only."""
         if since is None:
             return retention.sweep_steps(tx, before)
         return retention.drop_steps(tx, before, since)

@@ -7,6 +7,7 @@ an operation needs is prepared first, then all start together and the clock with
 import contextlib
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ _PER_ADDRESS: Final = 400
 _ADDRESSES: Final = 16
 """Addresses of a connection in one slice, at most."""
 _FIRST: Final = int(IPv4Address("127.1.0.0"))
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _Turn: TypeAlias = "Synchronized[int]"
 
 
@@ -133,13 +135,18 @@ def run(job: Job, started: Callable[[], None], ended: Callable[[], None]) -> Sli
     turn = _FORK.Value("i", 0)
     pipes: list[Pipe] = []
     children = []
-    for number in range(job.connections):
-        here, there = _FORK.Pipe()
-        child = _FORK.Process(target=_child, args=(job, number, turn, there), daemon=True)
-        child.start()
-        there.close()
-        pipes.append(here)
-        children.append(child)
+    # The handlers of this process are not those of a connection that has just been made.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        for number in range(job.connections):
+            here, there = _FORK.Pipe()
+            child = _FORK.Process(target=_child, args=(job, number, turn, there), daemon=True)
+            child.start()
+            there.close()
+            pipes.append(here)
+            children.append(child)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     try:
         for pipe in pipes:
             _told(pipe)
@@ -239,6 +246,10 @@ class _Work:
 
 def _child(job: Job, number: int, turn: _Turn, pipe: Pipe) -> None:
     """Be one connection."""
+    # Ctrl-C reaches the whole group: the parent alone answers it, and ends its connections.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     try:
         pipe.send(_serve(job, number, turn, pipe))
     except (Wrong, OSError, ValueError, LookupError) as error:

@@ -288,6 +288,25 @@ def test_a_lasting_preparation_is_handed_from_run_to_run_and_slice_to_slice():
     assert sum(again.kept) - sum(made.kept) == len(again.waits)
 
 
+def test_an_ended_slice_says_nothing_of_signals(capfd):
+    """Connections that are still starting are ended by their parent, by no handler of its own."""
+
+    def raising(*_):
+        raise SystemExit(143)
+
+    on = [True]
+    # As if the parent ended it in the moment in which it is made.
+    os.register_at_fork(after_in_child=lambda: on[0] and os.kill(os.getpid(), signal.SIGTERM))
+    kept = signal.signal(signal.SIGTERM, raising)
+    try:
+        with pytest.raises(load.Wrong, match="a connection ended"):
+            load.run(job(Operation(lambda *_: None), [0, 1]), list, list)
+    finally:
+        on[0] = False
+        signal.signal(signal.SIGTERM, kept)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_wrong_answer_ends_the_slice():
     """It is told with what was wrong, and every connection ends."""
 

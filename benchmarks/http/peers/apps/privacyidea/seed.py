@@ -27,12 +27,7 @@ def main(people: Path) -> None:
     for person in given["people"]:
         create_user(STORE, {"username": person["name"], "email": person["email"]})
         token = init_token(
-            {
-                "type": "totp",
-                "otpkey": b32decode(person["secret"]).hex(),
-                # One step of 30 s before and after, as the other peers take it.
-                "timeWindow": 30,
-            },
+            {"type": "totp", "otpkey": b32decode(person["secret"]).hex()},
             user=User(person["name"], realm=STORE),
         )
         token.set_pin_hash_seed(hashed, "")

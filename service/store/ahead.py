@@ -20,7 +20,17 @@ from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import visitors
 
-from service.store.driver_sql import AnyResult, AnySelect, Cells, Convert, DriverSql, driver_sql
+from service.store.driver_sql import (
+    AnyResult,
+    AnySelect,
+    Cells,
+    Convert,
+    DriverSql,
+    converted,
+    dialect_of,
+    driver_sql,
+    result_converts,
+)
 
 _AHEAD: Final = "lamina_ahead"
 _REMEMBERED: Final = "lamina_remembered"
@@ -66,12 +76,7 @@ class _Part:
         """Return the row of the statement in a joined row."""
         found = self.place(joined)
         values = (found,) if self.single else cast("tuple[object, ...]", found)
-        if not self.converts:
-            return tuple(values)
-        changed = list(values)
-        for index, convert in self.converts:
-            changed[index] = convert(changed[index])
-        return tuple(changed)
+        return converted(values, self.converts)
 
 
 class _Joined(NamedTuple):
@@ -86,15 +91,16 @@ def read_ahead(tx: Session, wanted: Sequence[PlannedRead]) -> None:
         tx: A transaction; whatever the rows depend on is locked already.
         wanted: The statements; one may be wanted several times with other values.
     """
-    dialect = tx.get_bind().dialect
-    if dialect.name != "postgresql" or not wanted:
+    if tx.get_bind().dialect.name != "postgresql" or not wanted:
         return
+    tx.flush()
+    connection = tx.connection()
+    dialect = dialect_of(connection)
     joined = _joined(tuple((item.statement, tuple(item.values)) for item in wanted), dialect)
     parameters: dict[str, object] = {}
     for part, item in zip(joined.parts, wanted, strict=True):
         parameters |= part.sql.parameters(item.values)
-    tx.flush()
-    rows = tx.connection().exec_driver_sql(joined.text, parameters).all()
+    rows = connection.exec_driver_sql(joined.text, parameters).all()
     found = [_Found(item.values, []) for item in wanted]
     for row in rows:
         number = row[0]
@@ -189,7 +195,7 @@ def _joined(statements: tuple[tuple[AnySelect, tuple[str, ...]], ...], dialect: 
         texts.append(f"SELECT {', '.join(columns)} FROM ({sql.text}) AS q({names_of})")  # noqa: S608
         places = [place for place, _ in sorted(taken.items(), key=itemgetter(1))]
         parts.append(
-            _Part(sql, itemgetter(*places), len(places) == 1, _converts(statement, dialect))
+            _Part(sql, itemgetter(*places), len(places) == 1, result_converts(statement, dialect))
         )
     return _Joined(" UNION ALL ".join(texts), tuple(parts))
 
@@ -198,12 +204,3 @@ def _kinds(statement: AnySelect, dialect: Dialect) -> list[str]:
     """Return the SQL type of each column, without a length."""
     types = dialect.type_compiler_instance
     return [types.process(column.type).split("(")[0] for column in statement.selected_columns]
-
-
-def _converts(statement: AnySelect, dialect: Dialect) -> tuple[tuple[int, Convert], ...]:
-    found = []
-    for index, column in enumerate(statement.selected_columns):
-        convert = column.type.dialect_impl(dialect).result_processor(dialect, None)
-        if convert is not None:
-            found.append((index, convert))
-    return tuple(found)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Delete, Dialect, Insert, Update
 from sqlalchemy.orm import Session
 
 from service.store.ahead import drop_ahead
-from service.store.driver_sql import DriverSql, driver_sql
+from service.store.driver_sql import DriverSql, dialect_of, driver_sql
 
 _WAITING: Final = "lamina_later"
 
@@ -69,7 +69,7 @@ def send(tx: Session, connection: Connection, count: int | None = None) -> None:
     queue: list[_Write] = tx.info.get(_WAITING, [])
     waiting = queue[:count]
     del queue[:count]
-    dialect = connection.dialect
+    dialect = dialect_of(connection)
     for group in _groups(waiting, together=dialect.name == "postgresql"):
         if len(group) == 1:
             write = group[0]

@@ -39,7 +39,7 @@ from service.store.authentic import (
 from service.store.base import Base, table_of
 from service.store.driver_sql import Cells
 from service.store.dropping import PAGE
-from service.store.engine import AnySelect, Tx
+from service.store.engine import AnyRow, AnySelect, Tx
 from service.store.part import Part
 from service.store.personal_data import Personal, as_json, without
 from service.store.prepared import DriverRead
@@ -246,11 +246,16 @@ def heir(tx: Tx, session: UUID) -> UUID | None:
     return next((row.id for row in rows), None)
 
 
-def take_up(tx: Tx, session: UUID, now: datetime) -> bool:
-    """Activate a session; return False if it was activated before or has ended."""
+def waiting(tx: Tx, session: UUID) -> AnyRow | None:
+    """Return a session that was not activated and has not ended, locked; None for any other."""
     row = one(tx, SessionRow, _FOR_CHANGE, {"b_id": session})
     if row is None or row.taken_up_at is not None or row.revoked_at is not None:
-        return False
+        return None
+    return row
+
+
+def take_up(tx: Tx, row: AnyRow, now: datetime) -> bool:
+    """Activate a session; return False if it was changed since it was read."""
     return change(tx, SessionRow, row, taken_up_at=now, last_seen_at=now)
 
 

@@ -24,8 +24,8 @@ from service.store.authentic import (
     cells_hold,
     change,
     delete_rows,
+    insert_later,
     insert_once,
-    insert_row,
     one,
     reading,
     refused,
@@ -163,12 +163,14 @@ def use_code(tx: Tx, digest: bytes, client: UUID, now: datetime) -> UUID | None:
     return session if valid and change(tx, CompletionCode, row, used_at=now) else None
 
 
-def session_of_code(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
-    """Return the session of a client's completion code, used or not; it never changes."""
-    query = select(_CODES.c.session_id).where(
-        _CODES.c.digest == digest, _CODES.c.client_id == client
+def code_before(session: ColumnElement[UUID]) -> Part:
+    """Return the code `b_digest` of the client `b_client`, for a statement about its session."""
+    on = and_(
+        _CODES.c.session_id == session,
+        _CODES.c.digest == bindparam("b_digest"),
+        _CODES.c.client_id == bindparam("b_client"),
     )
-    return tx.execute(query).scalar()
+    return Part((_CODES.c.digest,), _CODES, on)
 
 
 def refresh_token(tx: Tx, digest: bytes) -> RefreshToken | None:
@@ -178,8 +180,8 @@ def refresh_token(tx: Tx, digest: bytes) -> RefreshToken | None:
 
 
 def add_refresh(tx: Tx, values: Mapping[str, object]) -> None:
-    """Add a refresh token."""
-    insert_row(tx, RefreshToken, values)
+    """Add a refresh token, with the last writes of the transaction."""
+    insert_later(tx, RefreshToken, values)
 
 
 def use_refresh(tx: Tx, row: RefreshCells, now: datetime, successor: str) -> bool:

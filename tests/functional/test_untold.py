@@ -160,11 +160,9 @@ def restore(service, kept):
         service.container.metrics.flows,
         service.container.metrics.requests,
     ):
-        for labels, child in list(family._metrics.items()):
-            if child in counters:
-                child._value.set(counters[child])
-            else:
-                family.remove(*labels)
+        # What is new counts from 0 again; it stays, as the service keeps hold of it.
+        for child in family._metrics.values():
+            child._value.set(counters.get(child, 0.0))
 
 
 def _raw(value):

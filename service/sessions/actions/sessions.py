@@ -139,13 +139,13 @@ class Sessions:
         Returns:
             The session; None if it was already activated, has ended, or replaces an ended one.
         """
-        row = store.get(tx, session)
+        row = store.waiting(tx, session)
         if row is None:
             return None
         old = row.replaces
         if old is not None and self.find(tx, old) is None:
             return None
-        if not store.take_up(tx, session, self._clock.now()):
+        if not store.take_up(tx, row, self._clock.now()):
             return None
         if old is not None:
             self.end(tx, old, "replaced")

@@ -76,6 +76,7 @@ class Tokens:
         self._sessions = sessions
         self._access = access
         self._introspection = Introspection(access, sessions)
+        self._hold_code = sessions.holder(store.code_before)
         self._hold_refresh = sessions.holder(store.refresh_before)
         self._behind_refresh = sessions.finding.behind(store.refresh_before)
         self._audit = audit
@@ -296,14 +297,15 @@ class Tokens:
         if not client.first_party:
             raise OAuthError("unauthorized_client", "Only first-party clients use this grant.")
         digest = token_digest(tx, form.get("code", ""), "completion")
-        if (held := store.session_of_code(tx, digest, client.id)) is not None:
-            self._sessions.hold(tx, held)
+        self._hold_code(tx, {"b_digest": digest, "b_client": client.id})
         session_id = store.use_code(tx, digest, client.id, self._clock.now())
         session = self._sessions.take_up(tx, session_id) if session_id else None
         if session is None:
             raise invalid_grant("The completion code is used, expired or not this client's.")
         answer = self._session_answer(tx, client, session, form)
-        return {**answer, "refresh_token": self._new_refresh(tx, session)}
+        token = opaque.new_token(_REFRESH_PREFIX)
+        self._add_refresh(tx, session, token)
+        return {**answer, "refresh_token": token}
 
     def _session_answer(
         self, tx: Tx, client: Client, session: SessionValue, form: Mapping[str, str]
@@ -328,8 +330,7 @@ class Tokens:
             raise OAuthError("invalid_target", "No token for this resource can be issued here.")
         return " ".join(sorted(scopes))
 
-    def _new_refresh(self, tx: Tx, session: SessionValue) -> str:
-        token = opaque.new_token(_REFRESH_PREFIX)
+    def _add_refresh(self, tx: Tx, session: SessionValue, token: str) -> None:
         values = {
             "id": new_id(self._clock.now()),
             "digest": token_digest(tx, token, "refresh"),
@@ -340,7 +341,6 @@ class Tokens:
             "used_at": None,
         }
         store.add_refresh(tx, values)
-        return token
 
     def _refresh(self, tx: Tx, client: Client, form: Mapping[str, str]) -> TokenView | OAuthError:
         now = self._clock.now()
@@ -351,15 +351,17 @@ class Tokens:
         if row is None or seen is None or session is None or row.client_id != client.id:
             return invalid_grant(_USED)
         if row.used_at is None and now < row.expires_at:
-            successor = self._new_refresh(tx, session)
+            successor = opaque.new_token(_REFRESH_PREFIX)
             if not store.use_refresh(tx, row, now, successor):
                 raise Busy(again=True)
+            self._sessions.seen(tx, seen)
+            self._add_refresh(tx, session, successor)
         elif lost := self._in_grace(tx, row, now):
             successor = lost
+            self._sessions.seen(tx, seen)
         else:
             self._sessions.end(tx, session.id, "refresh_token_reused", str(client.id))
             return invalid_grant(_USED)
-        self._sessions.seen(tx, seen)
         answer = self._session_answer(tx, client, session, form)
         return {**answer, "refresh_token": successor}
 

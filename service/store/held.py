@@ -1,5 +1,6 @@
 """Connections kept for reading, so that a short read neither borrows one nor gives it back."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ class HeldConnections:
     ) -> None:
         self._reader = reader
         self._now = now
+        self._era = 0
+        self._lock = threading.Lock()
         self._free: deque[tuple[Connection, float]] = deque()
         pooled = engine.pool.size() if isinstance(engine.pool, QueuePool) else _SHARE
         self._most = max(1, min(_MOST, pooled // _SHARE))
@@ -45,6 +48,7 @@ class HeldConnections:
     @contextmanager
     def one(self) -> Iterator[Connection]:
         """Lend a connection to this thread; it is closed instead of kept if the database failed."""
+        era = self._era
         connection, due = self._take()
         try:
             yield connection
@@ -52,7 +56,7 @@ class HeldConnections:
             connection.close()
             raise
         finally:
-            self._give(connection, due)
+            self._give(connection, due, era)
 
     def _take(self) -> tuple[Connection, float]:
         """Return a connection and when it is due, one that was kept if there is any."""
@@ -66,24 +70,34 @@ class HeldConnections:
             connection.close()
         return self._reader.connect(), self._now() + _LIFE
 
-    def _give(self, connection: Connection, due: float) -> None:
-        if len(self._free) >= self._most or connection.closed or connection.invalidated:
+    def _give(self, connection: Connection, due: float, era: int) -> None:
+        with self._lock:
+            current = era == self._era
+            room = len(self._free) < self._most
+            kept = current and room and not connection.closed and not connection.invalidated
+            if kept:
+                self._free.append((connection, due))
+        if not current:
+            _end(connection)
+        elif not kept:
             connection.close()
-        else:
-            self._free.append((connection, due))
 
     def close(self) -> None:
-        """Close those that are free now, to the database too: their pool may be gone."""
-        while self._free:
-            try:
-                connection, _ = self._free.pop()
-            except IndexError:
-                return
-            if not connection.closed and not connection.invalidated:
-                connection.detach()
-            connection.close()
+        """Close all, to the database too, since their pool may be gone; lent ones at their return."""
+        with self._lock:
+            self._era += 1
+            free = [connection for connection, _ in self._free]
+            self._free.clear()
+        for connection in free:
+            _end(connection)
 
     def _failed(self, context: ExceptionContext) -> None:
         if context.is_disconnect:
             # The pool drops its connections to a server that is away; so must these go.
             self.close()
+
+
+def _end(connection: Connection) -> None:
+    if not connection.closed and not connection.invalidated:
+        connection.detach()
+    connection.close()

@@ -124,6 +124,17 @@ def test_disposing_of_the_engine_closes_what_is_kept(service):
     assert held.closed
 
 
+def test_what_was_lent_as_the_engine_was_disposed_of_is_closed(service):
+    """Its pool has gone, so nothing else would close it."""
+    store = service.container.store
+    with store.reading() as tx:
+        lent = tx.get_bind()
+        store.engine.dispose()
+        assert not lent.closed
+    assert lent.closed
+    assert ready(service) == []
+
+
 def test_a_reader_opens_no_second_transaction(service):
     """As any other transaction of a thread."""
     store = service.container.store

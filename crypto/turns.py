@@ -40,19 +40,25 @@ class HostTurns:
     Args:
         directory: Directory of the files, readable by these processes only.
         count: Number of turns, the same in each process.
+
+    Raises:
+        OSError: The directory has gone, or takes no files.
     """
 
     def __init__(self, directory: Path, count: int) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._files = [
-            os.open(directory / f"{number}.turn", flags, 0o600) for number in range(count)
-        ]
+        paths = [directory / f"{number}.turn" for number in range(count)]
+        self._files = [os.open(path, flags, 0o600) for path in paths]
+        for path in paths:
+            # Programs that clean temporary directories leave what was used of late.
+            os.utime(path)
 
     def take(self, number: int) -> bool:
         """Take a turn; return False if another process has it."""
         try:
             fcntl.flock(self._files[number], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:
+            # Another has it, or the file system gives no locks now: asked again in a moment.
             return False
         return True
 

@@ -31,6 +31,8 @@ def pytest_configure(config) -> None:
     told = config.getoption("basetemp") or "PYTEST_DEBUG_TEMPROOT" in os.environ
     if told or not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM:
         return
+    if os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC:
+        return
     # Processes of tests, and commands, inherit it.
     place = tempfile.mkdtemp(prefix="lamina-", dir=_MEMORY)
     os.environ |= {"PYTEST_DEBUG_TEMPROOT": place, "TMPDIR": place}

@@ -29,6 +29,7 @@ from service.factors.totp.model import CodeForm
 from service.policy.actions.documents import Lives
 from service.settings import Settings, shared_directory
 from service.store.turns import take_start
+from service.telemetry import logs
 
 _NOBODY: Final = UUID(int=0)
 
@@ -118,7 +119,10 @@ def _hasher(settings: Settings) -> PasswordHasher:
     """Return a hasher that shares its turns with the other workers of this server."""
     turns = settings.hash_slots or _cores()
     if shared := shared_directory():
-        return PasswordHasher(turns, host=HostTurns(shared, turns))
+        try:
+            return PasswordHasher(turns, host=HostTurns(shared, turns))
+        except OSError as error:
+            logs.get().warning("turns_not_shared", **logs.kind(error))
     return PasswordHasher(max(1, turns // settings.workers))
 
 

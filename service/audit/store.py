@@ -189,8 +189,11 @@ _ENTRIES: Final = (
 
 def add(tx: Tx, leaves: Sequence[LeafValues]) -> None:
     """Insert leaves without a position, with the last writes of the transaction."""
-    for leaf in leaves:
-        later(tx, _APPEND, {**leaf, "position": None})
+    rows = [{**leaf, "position": None} for leaf in leaves]
+    for row in rows[:16]:
+        later(tx, _APPEND, row)
+    if more := rows[16:]:
+        tx.execute(_APPEND, more)
 
 
 def lock(tx: Tx) -> None:
@@ -226,9 +229,8 @@ def waiting_since(tx: Tx, old: datetime, ahead: datetime) -> tuple[int, int, dat
 
 def leaves(tx: Tx, after: int, kinds: Collection[str]) -> Sequence[AnyRow]:
     """Return leaves of some kinds after a position or without one."""
-    later = or_(Leaf.position > after, Leaf.position.is_(None))
-    query = select(*_LEAF).where(later, Leaf.kind.in_(sorted(kinds)))
-    return tx.execute(query.order_by(Leaf.id)).all()
+    query = select(*_LEAF).where(or_(Leaf.position > after, Leaf.position.is_(None)))
+    return tx.execute(query.where(Leaf.kind.in_(sorted(kinds))).order_by(Leaf.id)).all()
 
 
 def there(tx: Tx, ids: Sequence[UUID]) -> int:
@@ -351,7 +353,7 @@ def move_mark(tx: Tx, position: int, now: datetime) -> None:
 
 def any_of_kind(tx: Tx, kind: str) -> bool:
     """Return whether the log has a leaf of a kind."""
-    return bool(tx.execute(select(exists().where(Leaf.kind == kind))).scalar())
+    return bool(tx.scalar(select(exists().where(Leaf.kind == kind))))
 
 
 def entries(tx: Tx, wanted: Wanted, after: UUID | None, limit: int) -> Sequence[AnyRow]:

@@ -1,8 +1,11 @@
-"""Isolation of signals: none can break a transaction, exceed its time, or lower a requirement."""
+"""Isolation of signals: none can break a decision, exceed its time, or lower a requirement.
+
+What a signal queues to be written is written with the login and can end it: it queues inserts of
+new ids and updates without a guard only.
+"""
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,6 +15,7 @@ from service.risk.model import Assessment, SignalFacts
 from service.risk.signal import Signal, SignalFault, assess_all
 from service.store.ahead import PlannedRead
 from service.store.engine import Tx, outrun
+from service.store.unit_of_work import unit_of
 from service.telemetry import logs
 
 _MS: Final = 1000.0
@@ -47,9 +51,13 @@ class Signals:
         """Return what the signals will read in `assess`; a failing one then reads for itself."""
         wanted: list[PlannedRead] = []
         for signal in self.signals:
-            # Whatever fails here fails again in `assess`, where it counts and is reported.
-            with suppress(Exception):
+            try:
                 wanted += signal.ahead(tx, facts)
+            except SQLAlchemyError:
+                # The transaction may be broken, and is begun anew where it was outrun.
+                raise
+            except Exception:  # noqa: BLE001, S112 - it fails again in `assess`, and counts there
+                continue
         return wanted
 
     def assess(self, tx: Tx, facts: SignalFacts) -> tuple[Assessment, ...]:
@@ -115,7 +123,9 @@ class Signals:
         try:
             with tx.begin_nested():
                 hear(tx, facts)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
+            if (failed := unit_of(tx).failed) is not None:
+                raise failed from error
             _not_outrun(error)
             _fault(name, type(error).__name__)
 

@@ -100,7 +100,7 @@ def driver_sql(
 
 @lru_cache(maxsize=256)
 def result_converts(statement: AnySelect, dialect: Dialect) -> tuple[tuple[int, Convert], ...]:
-    """Return the columns of a statement whose values the driver does not convert, and how."""
+    """Return the columns of a statement that need a conversion, and the conversions."""
     found: list[tuple[int, Convert]] = []
     for index, column in enumerate(statement.selected_columns):
         convert = column.type.dialect_impl(dialect).result_processor(dialect, None)

@@ -231,6 +231,8 @@ class Store:
             ending(session)
         # Endings queue writes, which the commit does not send.
         session.settle()
+        if session.failed is not None:
+            raise session.failed
 
     def scrub(self) -> None:
         """Truncate SQLite's log, so that no deleted data remains; PostgreSQL recycles its own."""

@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool
 _MOST: Final = 4
 """Connections kept at most: as many reads as one process has at the database at a time."""
 _SHARE: Final = 4
-"""Of so many connections that a process may have, one is kept: transactions need the others."""
+"""Of so many connections that a process may have, one is kept; of fewer none."""
 _LIFE: Final = 60.0
 """Seconds after which a kept connection is given back, as the server may be another one since."""
 
@@ -41,7 +41,7 @@ class HeldConnections:
         self._lock = threading.Lock()
         self._free: deque[tuple[Connection, float]] = deque()
         pooled = engine.pool.size() if isinstance(engine.pool, QueuePool) else _SHARE
-        self._most = max(1, min(_MOST, pooled // _SHARE))
+        self._most = min(_MOST, pooled // _SHARE)
         event.listen(engine, "engine_disposed", lambda _engine: self.close())
         event.listen(engine, "handle_error", self._failed)
 
@@ -83,7 +83,7 @@ class HeldConnections:
             connection.close()
 
     def close(self) -> None:
-        """Close all, to the database too, since their pool may be gone; lent ones at their return."""
+        """Close all, to the database too, as their pool may be gone; lent ones at their return."""
         with self._lock:
             self._era += 1
             free = [connection for connection, _ in self._free]

@@ -19,6 +19,8 @@ from service.store.ahead import drop_ahead
 from service.store.driver_sql import DriverSql, dialect_of, driver_sql
 
 _WAITING: Final = "lamina_later"
+_MOST: Final = 32
+"""Writes of one statement: the driver takes 65,535 values, and each form is compiled once."""
 
 
 Write = Insert | Update | Delete
@@ -111,7 +113,11 @@ def _groups(waiting: Sequence[_Write], *, together: bool) -> Iterator[list[_Writ
     for write in waiting:
         table = write.statement.table
         inserts = isinstance(write.statement, Insert)
-        apart = not together or (table in changed and not (inserts and changed[table]))
+        apart = (
+            not together
+            or len(group) == _MOST
+            or (table in changed and not (inserts and changed[table]))
+        )
         if group and apart:
             yield group
             group = []

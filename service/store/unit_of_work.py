@@ -21,6 +21,8 @@ class UnitOfWork(Session):
     _direct: Connection | None = None
     _unset: tuple[SessionTransaction, int] | None = None
     """A part without a savepoint so far, and how many writes were queued before it."""
+    failed: Exception | None = None
+    """The error of writes of the outer part that were sent from within a part."""
 
     def execute(
         self,
@@ -85,7 +87,13 @@ class UnitOfWork(Session):
             nested, outer = self._unset
             self._unset = None
             if nested is self.get_nested_transaction() and self._direct is not None:
-                send(self, self._direct, outer)
+                try:
+                    send(self, self._direct, outer)
+                except Exception as error:
+                    self.failed = error
+                    raise
+                noted, _ = self.info[_NOTED][nested]
+                self.info[_NOTED][nested] = noted, 0
                 super().connection()
         if queued(self):
             if self._direct is None:

@@ -24,6 +24,7 @@ from service.domain.errors import (
     LaminaError,
     Malformed,
     NotFound,
+    TooMany,
     Unauthorized,
     Unavailable,
 )
@@ -118,7 +119,9 @@ class Api:
 
     def effort_of(self, method: str, path: str) -> Effort:
         """Return whether a request may hash or infer, by what its operation declares."""
-        for pattern, effort in self._slow.get(method, ()):
+        # Routes are found for any case of a method, and for several slashes before a path.
+        path = "/" + path.lstrip("/")
+        for pattern, effort in self._slow.get(method.upper(), ()):
             if pattern.fullmatch(path):
                 return effort
         return Effort.QUICK
@@ -173,7 +176,9 @@ class Api:
             yield
         except (LaminaError, HTTPException) as error:
             known = counted() or front.ASK in request.environ or "client" in g
-            if not known and not isinstance(error, Unavailable):
+            # Only a client whose assertion was verified can have too many of them.
+            full = isinstance(error, TooMany)
+            if not known and not full and not isinstance(error, Unavailable):
                 self._rates.unauthenticated()
             raise
 

@@ -1,15 +1,16 @@
 """Queues before the threads of a worker: one for what may hash or infer, one for the rest.
 
 Whoever would wait longer than the patience of its queue is refused at once, and whoever does wait
-is in no thread. So a flood of passwords leaves threads for tokens, keys and health checks, and what
-is refused has cost nothing and changed nothing.
+is in no thread. So a flood of passwords leaves threads for tokens and keys, and what is refused has
+reached no view and changed nothing; a large body was admitted and read before. Health checks wait
+for no turn.
 """
 
 import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from enum import Enum
 from typing import Any, Final
 
@@ -24,17 +25,21 @@ _FIRST_GUESS: Final = 0.05
 """Seconds of a request, before any was measured."""
 _LATE: Final = 2.5
 """How many times the patience a request waits where it was expected to wait less."""
-_LEAST_SHARE: Final = 0.25
-"""Of the threads, what begins is expected to get beside what goes on."""
+_IN_A_ROW: Final = 3
+"""How many steps go before a beginning that waits: a step shows no token before it is served."""
+_LEAST_SHARE: Final = 1 / (_IN_A_ROW + 1)
+"""Of the threads, what begins gets beside what goes on."""
 
 
 class Effort(Enum):
     """What a request may cost, by which its queue is chosen."""
 
+    NONE = "none"
+    """It asks for nothing that others wait for."""
     QUICK = "quick"
     """It neither hashes nor infers."""
     STEP = "step"
-    """It may, and goes on with what was begun: served before `START`."""
+    """It may, and goes on with what was begun: served before `START`, three times of four."""
     START = "start"
     """It may, and begins something."""
 
@@ -60,6 +65,7 @@ class Queue:
         self._seconds = _FIRST_GUESS
         self._spread = 0.0
         self._steps = 0.0
+        self._in_a_row = 0
 
     @asynccontextmanager
     async def turn(self, effort: Effort, receive: Receive) -> AsyncIterator[None]:
@@ -125,12 +131,16 @@ class Queue:
         return (ahead + 1) * (self._seconds + self._spread) / (self._width * share)
 
     def _leave(self) -> None:
-        for effort, queue in self._waiting.items():
-            if queue:
-                queue.popleft().set_result(None)
-                self._steps += _RECENT * ((effort is Effort.STEP) - self._steps)
-                return
-        self._free += 1
+        """Call the next: steps go first, but beginnings have their share whoever sends steps."""
+        waiting = [effort for effort, queue in self._waiting.items() if queue]
+        if not waiting:
+            self._free += 1
+            return
+        due = self._in_a_row >= _IN_A_ROW and Effort.START in waiting
+        effort = Effort.START if due else waiting[0]
+        self._in_a_row = self._in_a_row + 1 if effort is Effort.STEP else 0
+        self._steps += _RECENT * ((effort is Effort.STEP) - self._steps)
+        self._waiting[effort].popleft().set_result(None)
 
 
 class Queues:
@@ -153,6 +163,8 @@ class Queues:
     def turn(self, method: str, path: str, receive: Receive) -> AbstractAsyncContextManager[None]:
         """Wait for a thread for a request; raises as `Queue.turn` does."""
         effort = self._effort_of(method, path)
+        if effort is Effort.NONE:
+            return nullcontext()
         queue = self._quick if effort is Effort.QUICK else self._slow
         return queue.turn(effort, receive)
 

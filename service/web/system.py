@@ -16,6 +16,7 @@ from service.web import openapi
 from service.web.api import Api
 from service.web.call import JSON, Call, Reply
 from service.web.operation import get
+from service.web.queues import Effort
 
 _RETRY_AFTER: Final = "5"
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -75,7 +76,7 @@ class SystemRoutes:
         self._checks = checks
         self._findings = findings
 
-    @get("/healthz", scope=None, answer=Liveness)
+    @get("/healthz", scope=None, effort=Effort.NONE, answer=Liveness)
     def get_health(self, _call: Call) -> Liveness:
         """Report that the process is alive."""
         return {"status": "alive"}

@@ -94,7 +94,7 @@ def test_few_connections_are_kept_however_many_read(service):
         one.join()
     assert len(set(map(id, seen))) == 12
     pooled = store.engine.pool.size()
-    assert len(ready(service)) == max(1, min(4, pooled // 4))
+    assert len(ready(service)) == min(4, pooled // 4)
 
 
 def test_a_lost_connection_is_told_and_not_kept(service, url):

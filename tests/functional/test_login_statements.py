@@ -1,13 +1,15 @@
 """How many statements and commits a call of a login costs on PostgreSQL, exactly."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from tests.functional.conftest import PASSWORD
+from tests.functional.policing import changed, in_force
 
 CALLER = "SELECT client."
 
@@ -92,3 +94,54 @@ def test_an_unknown_person_costs_the_same_statements(service):
             assert service.act(flow, "password", {"password": "not this one"}).status_code == 422
         asked.append(([text[:60] for text in begun.own], [text[:60] for text in wrong.own]))
     assert asked[2] == asked[3]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_deferred_check_asks_the_same_whatever_it_found(service):
+    """Under PSD2 no statement tells a right password from a wrong one, or from nobody's."""
+    in_force(service, changed(regime="psd2"))
+    service.register("alice")
+    service.container.key_store.refresh = lambda _session: None
+    asked = []
+    for name, password in (
+        ("alice", PASSWORD),
+        ("alice", "wrong password here"),
+        ("nobody", PASSWORD),
+    ) * 2:
+        flow = service.begin(name).json
+        with spending(service) as spent:
+            assert service.act(flow, "password", {"password": password}).status_code == 200
+        asked.append([text[:100] for text in spent.own])
+        service.clock.advance(seconds=60)
+        service.bearer = service.access()
+    assert asked[3] == asked[4] == asked[5]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_flow_that_was_cancelled_meanwhile_is_not_completed(service, monkeypatch):
+    """Though the first history of a person is inserted before the flow is saved."""
+    person = service.register()
+    service.login(person)
+    service.clock.advance(seconds=61)
+    with service.container.store.transaction() as tx:
+        tx.execute(text("DELETE FROM login_context_history"))
+    flow = service.begin().json
+    assert service.act(flow, "password", {"password": PASSWORD}).status_code == 200
+    usual = service.container.login._open
+    headers = {"Authorization": f"Bearer {service.bearer}", "Flow-Token": flow["flow_token"]}
+    answers = []
+
+    def cancelled():
+        client = service.app.test_client()
+        answers.append(client.delete(f"/v1/flows/{flow['id']}", headers=headers).status_code)
+
+    def opened(*args, **more):
+        found = usual(*args, **more)
+        thread = threading.Thread(target=cancelled)
+        thread.start()
+        thread.join(60)
+        return found
+
+    monkeypatch.setattr(service.container.login, "_open", opened)
+    assert service.act(flow, "totp", {"code": service.code(person)}).status_code == 409
+    assert answers == [204]

@@ -302,3 +302,21 @@ def test_a_client_that_leaves_the_queue_costs_no_hash(service):
 def test_the_queue_follows_from_the_operation(service, method, path, effort):
     """By what its decorator declares."""
     assert service.app.extensions["lamina.api"].effort_of(method, path) is effort
+
+
+def test_beginnings_have_their_share_whoever_sends_steps():
+    """A step shows no token before it is served: strangers' steps keep no login out."""
+
+    async def ask():
+        place, order = queue(), []
+        running = Asked(place, Effort.START, order)
+        await until(lambda: order)
+        efforts = (Effort.START, *[Effort.STEP] * 6)
+        asked = [Asked(place, effort, order) for effort in efforts]
+        await until(lambda: waiting(place) == 7)
+        for one in (running, *asked):
+            one.go.set()
+        await asyncio.gather(running.task, *(one.task for one in asked))
+        return [asked.index(one) for one in order[1:]]
+
+    assert asyncio.run(ask()) == [1, 2, 3, 0, 4, 5, 6]

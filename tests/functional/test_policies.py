@@ -195,7 +195,7 @@ def test_a_shadow_decides_beside_and_changes_nothing(service, monkeypatch):
     assert service.login(person)["status"] == "completed"
     shown = service.call("GET", f"/v1/policies/{version}").json
     counts = {row["change"]: row["decisions"] for row in shown["shadow"]}
-    assert counts == {"step_up": 1}
+    assert counts == {"other": 1, "step_up": 1}
     assert act(service, "shadow", version, "t", on=False)["status"] == "validated"
     active = service.container.policies.version
     with pytest.raises(Exception, match="policy_active"):
@@ -222,7 +222,7 @@ def test_a_shadow_that_fails_is_counted_and_harmless(service, monkeypatch):
     monkeypatch.setattr(evaluation.engine, "decide", failing)
     assert service.login(person)["status"] == "completed"
     shown = service.call("GET", f"/v1/policies/{version}").json
-    assert [(row["change"], row["decisions"]) for row in shown["shadow"]] == [("fault", 1)]
+    assert [(row["change"], row["decisions"]) for row in shown["shadow"]] == [("fault", 2)]
 
 
 def test_a_backtest_shows_old_against_new(service, officers, monkeypatch):
@@ -313,6 +313,22 @@ def test_a_decision_is_stored_once_for_each_flow(service):
     assert sorted(stored(service)) == ["allow", "require"]
     with service.container.store.transaction(read=True) as tx:
         assert service.container.standing.of(tx, UUID(person.id)) == -5.0
+
+
+def test_what_a_shadow_makes_easier_is_shown(service, monkeypatch):
+    """A draft that is content with a password would let pass who stops at the code."""
+    monkeypatch.setattr("service.policy.model.replay.LEAST_PEOPLE", 1)
+    person = service.register()
+    easier = changed(login={"acr": Acr.AAL1.urn, "layers": [["password"]]})
+    version = act(service, "draft", parser.read(easier), "test")["version"]
+    act(service, "validate", version, "test")
+    act(service, "shadow", version, "test")
+    service.clock.advance(seconds=5)
+    service.login(person)
+    service.clock.advance(seconds=60)
+    service.act(service.begin().json, "password", {"password": PASSWORD})
+    shown = service.call("GET", f"/v1/policies/{version}").json["shadow"]
+    assert "eased" in {row["change"] for row in shown}
 
 
 def stored(service):

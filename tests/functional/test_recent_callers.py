@@ -217,3 +217,22 @@ def test_a_session_that_ended_is_told_at_once_by_every_process(houses):
     assert active()
     assert here.oauth("revoke", token=tokens["refresh_token"]).status_code == 200
     assert not active()
+
+
+def test_no_transaction_is_open_while_calls_are_counted(service):
+    """Redis is asked then, and nobody's rows or connection wait for it."""
+    _, tokens = service.sign_up("alice")
+    store = service.container.store
+    usual = service.container.tokens._authenticated
+    open_in = []
+
+    def counted(client):
+        open_in.append(getattr(store._local, "open", False))
+        usual(client)
+
+    service.container.tokens.on_authenticated(counted)
+    service.oauth("token", grant_type="refresh_token", refresh_token=tokens["refresh_token"])
+    service.container.clients.forget()
+    service.oauth("introspect", token=tokens["access_token"])
+    service.oauth("revoke", token="nothing")
+    assert open_in == [False, False, False]

@@ -1,11 +1,13 @@
 """Rows that are read ahead, and writes that wait for each other, in one transaction."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from service.domain.errors import Conflict
+from service.risk.runner import Signals
 from service.signals.login_context.store import SeenRow, TallyRow
 from service.store.ahead import PlannedRead, read_ahead, rows_ahead
 from service.store.base import table_of
@@ -139,3 +141,43 @@ def test_a_statement_with_a_list_is_not_joined(store):
     dialect = store.engine.dialect
     with pytest.raises(ValueError, match="cannot be joined"):
         driver_sql(listed, dialect, "a0_", ())
+
+
+def test_what_a_part_queued_goes_with_it_after_a_statement(store):
+    """The statement sent what had been queued before the part, so that its own come first."""
+    with store.transaction() as tx:
+        later(tx, SET, {"b_window": DAY, "b_failures": 3})
+        with pytest.raises(ZeroDivisionError), tx.begin_nested():
+            assert found(tx, NEXT) is None
+            later(tx, ADD, {"window": NEXT, "failures": 1})
+            raise ZeroDivisionError
+        assert queued(tx) == 0
+    with store.transaction(read=True) as tx:
+        assert (found(tx), found(tx, NEXT)) == ((3, DAY), None)
+
+
+class Reads:
+    """A signal whose learning runs a statement."""
+
+    name = "reads"
+
+    def learn(self, tx, _facts):
+        """Ask the database, which sends what was queued before."""
+        tx.execute(FIND, {"b_window": NEXT}).first()
+
+
+def test_a_guard_of_the_login_is_no_fault_of_a_signal(store):
+    """It ends the transaction, though a signal sent it, whose own faults are let be."""
+    signals = Signals((Reads(),), SimpleNamespace(signal_budget_ms=1e9))
+    with pytest.raises(Conflict), store.transaction() as tx:
+        later(tx, SET, {"b_window": NEXT, "b_failures": 7}, else_raise=changed)
+        signals.learn(tx, None)
+
+
+def test_many_writes_go_as_several_statements(store):
+    """A driver takes so many values at once, and no more."""
+    with store.transaction() as tx:
+        for number in range(100):
+            later(tx, ADD, {"window": NEXT + timedelta(days=number), "failures": number})
+    with store.transaction(read=True) as tx:
+        assert found(tx, NEXT + timedelta(days=99)) == (99, NEXT + timedelta(days=99))

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 from uuid import UUID
 
 from crypto import opaque
@@ -36,11 +36,7 @@ from service.domain.errors import BadInput, Fault, NotFound
 from service.domain.ids import new_id, parse_id
 from service.store.engine import Tx
 
-if TYPE_CHECKING:
-    pass
-
 _REVOKED = "revoked"
-_FULL = 60
 
 
 def key_set(given: object) -> JwkSet:

@@ -193,6 +193,8 @@ class Jobs:
                 if self.run_due():
                     self.begin_apart()
             except Exception as error:  # noqa: BLE001 - the thread must not end
+                # What is left waits for the next tick: an outage is not asked 50 times a second.
+                self._left.clear()
                 logs.get().warning("jobs_paused", **logs.kind(error))
         self._give_up()
 

@@ -195,7 +195,7 @@ class Attempts:
         tx: Tx,
     ) -> FlowOutcome:
         attempt = replace(attempt, flow=locked(tx, self._dependencies.accounts, attempt.flow))
-        if match is not None:
+        if match is not None and not attempt.flow.deferring:
             self._reading.for_decision(tx, attempt.flow)
         return self._settle(tx, attempt, match, failure)
 

@@ -233,8 +233,9 @@ class Login:
     def _back(self, tx: Tx, flow: Flow, values: Mapping[str, object]) -> FlowOutcome:
         if values:
             raise BadInput(Fault("", "extra_forbidden", "back takes no input"))
-        flow = self._decisions.decide(tx, model.back(flow))
-        return FlowOutcome(flow=store.save(tx, flow))
+        flow = store.save(tx, self._decisions.decide(tx, model.back(flow)))
+        note(self._dependencies.audit, tx, flow, "flow.back")
+        return FlowOutcome(flow=flow)
 
 
 def _digest(tx: Tx, flow_id: UUID, token: str) -> bytes:

@@ -142,13 +142,16 @@ class Policies:
     def record(self, tx: Tx, subject: UUID, judged: Judged) -> str:
         """Store a decision about a subject with its facts, unless it only asks for more factors.
 
+        One of which a policy in shadow would decide otherwise is stored as well.
+
         Returns:
             A keyed digest of a decision that is not stored, for the log; empty for one that is.
         """
         facts = judged.facts
         decision = judged.decision
         content = packing.content_of(facts, decision)
-        if decision.effect is Effect.REQUIRE and decision.hold >= facts.standing:
+        alike = judged.shadow_change in {None, replay.SAME}
+        if decision.effect is Effect.REQUIRE and decision.hold >= facts.standing and alike:
             key = sealer_of(tx).purpose_key(tx, _PURPOSE)
             return hmac.digest(key, content, "sha256")[:_DIGEST].hex()
         values: NewDecision = {

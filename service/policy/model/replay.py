@@ -13,6 +13,8 @@ from service.risk.fusion import Availability
 from service.risk.model import Assessment, Reason
 
 FORMAT: Final = 1
+SAME: Final = "same"
+"""The comparison of two decisions that ask for the same."""
 LEAST_PEOPLE: Final = 20
 """Minimum number of people behind a count shown without the right to read their risk."""
 _CELLS: Final = {
@@ -20,7 +22,7 @@ _CELLS: Final = {
     "denied": "denials",
     "eased": "eased",
     "other": "other",
-    "same": "same",
+    SAME: "same",
 }
 _COLUMNS: Final = (
     "decisions",
@@ -166,7 +168,7 @@ def change(old: DecisionJson, new: DecisionJson) -> str:
         return "step_up" if _ORDER[after] is Effect.REQUIRE else "denied"
     if after < before:
         return "eased"
-    return "same" if _demand(old) == _demand(new) else "other"
+    return SAME if _demand(old) == _demand(new) else "other"
 
 
 @dataclass(slots=True)

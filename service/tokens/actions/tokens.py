@@ -1,7 +1,6 @@
 """The token endpoint, and which access tokens authorize (RFC 6749, 7009)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -184,11 +183,11 @@ class Tokens:
 
     def introspect(self, credentials: Credentials, token: str) -> IntrospectionView:
         """Introspect a client's own token; any other is reported as inactive."""
-        with self._reading(credentials) as tx:
-            client = self.authenticate(tx, credentials)
-            if INTROSPECT not in client.scopes:
-                detail = f"This needs the scope {INTROSPECT}."
-                raise OAuthError("unauthorized_client", detail, 403)
+        client = self._client(credentials)
+        if INTROSPECT not in client.scopes:
+            detail = f"This needs the scope {INTROSPECT}."
+            raise OAuthError("unauthorized_client", detail, 403)
+        with self._database.reading() as tx:
             if token.startswith(_REFRESH_PREFIX):
                 return self._introspection.refresh(tx, client, token)
             return self._introspection.access(tx, client, token)
@@ -197,19 +196,30 @@ class Tokens:
         """Return a client that showed the same secret a moment ago; None to read it."""
         if credentials.assertion:
             return None
-        client = self._clients.recognized(credentials.client_id, credentials.secret)
-        if client is not None:
-            self._authenticated(client.id)
-        return client
+        return self._clients.recognized(credentials.client_id, credentials.secret)
 
-    def _reading(self, credentials: Credentials) -> AbstractContextManager[Tx]:
-        """Open a read; an assertion counts once, which is written."""
-        return self._database.transaction() if credentials.assertion else self._database.reading()
+    def _client(self, credentials: Credentials) -> Client:
+        """Return the authenticated client, counted outside any transaction.
+
+        Raises:
+            OAuthError: It does not authenticate.
+            TooMany: It calls too often.
+        """
+        client = self._known(credentials)
+        if client is None:
+            # An assertion counts once, which is written.
+            written = bool(credentials.assertion)
+            with self._database.transaction() if written else self._database.reading() as tx:
+                client = self.authenticate(tx, credentials)
+                self._audit.act_for(tx, client.id)
+        self._authenticated(client.id)
+        return client
 
     def revoke(self, credentials: Credentials, token: str) -> None:
         """Revoke a token of the client; a refresh token ends its session (RFC 7009)."""
+        client = self._client(credentials)
         with self._database.transaction() as tx:
-            client = self.authenticate(tx, credentials)
+            self._audit.act_for(tx, client.id)
             # Read the authenticated row: a row from outside this service must not end a session.
             row = store.refresh_token(tx, token_digest(tx, token, "refresh"))
             if row is not None and row.client_id == client.id:
@@ -231,11 +241,7 @@ class Tokens:
         return True
 
     def authenticate(self, tx: Tx, credentials: Credentials) -> Client:
-        """Return the authenticated client, the actor from here on; raises `invalid_client`."""
-        known = self._known(credentials)
-        if known is not None:
-            self._audit.act_for(tx, known.id)
-            return known
+        """Return the authenticated client; raises `invalid_client`."""
         try:
             if credentials.assertion:
                 audiences = [self._access.issuer, f"{self._access.issuer}/oauth2/token"]
@@ -248,8 +254,6 @@ class Tokens:
                 )
         except Unauthorized as error:
             raise invalid_client(error.detail) from None
-        self._authenticated(client.id)
-        self._audit.act_for(tx, client.id)
         return client
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
@@ -267,8 +271,9 @@ class Tokens:
             raise OAuthError("invalid_request", "grant_type is missing.")
         if grant == "client_credentials":
             return self._for_client(credentials, form.get("scope"))
+        client = self._client(credentials)
         with self._database.transaction() as tx:
-            client = self.authenticate(tx, credentials)
+            self._audit.act_for(tx, client.id)
             if grant == FLOW_GRANT:
                 answer: TokenView | OAuthError = self._for_code(tx, client, form)
             elif grant == "refresh_token":
@@ -282,11 +287,7 @@ class Tokens:
         return answer
 
     def _for_client(self, credentials: Credentials, scope: str | None) -> TokenView:
-        client = self._known(credentials)
-        if client is not None:
-            return self._client_answer(client, scope)
-        with self._reading(credentials) as tx:
-            return self._client_answer(self.authenticate(tx, credentials), scope)
+        return self._client_answer(self._client(credentials), scope)
 
     def _client_answer(self, client: Client, scope: str | None) -> TokenView:
         granted = granted_scope(scope, client.scopes, client.idle)

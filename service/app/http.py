@@ -5,7 +5,7 @@ from functools import partial
 from uuid import UUID
 
 from flask import Flask
-from limits.strategies import RateLimiter
+from flask_limiter import Limiter
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.accounts.routes import AccountDependencies, SubjectRoutes
@@ -54,9 +54,9 @@ def create_app(container: Container) -> Flask:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops)  # type: ignore[method-assign]  # as werkzeug documents it
-    limiter = limits.limiter(settings.redis_url, settings.workers)
+    limiter = limits.limiter(app, settings.redis_url, settings.workers)
     with container.store.transaction() as tx:
-        pace = RequestRates(limiter, settings, container.key_store.purpose_key(tx, "pace"))
+        pace = RequestRates(limiter.limiter, settings, container.key_store.purpose_key(tx, "pace"))
 
     api = Api(
         guard=container.tokens.authorize,
@@ -67,11 +67,11 @@ def create_app(container: Container) -> Flask:
     )
     _routes(api, container, pace, limiter)
     container.tokens.on_authenticated(api.authenticated)
-    api.install(app)
+    api.install(app, limiter)
     return app
 
 
-def _routes(api: Api, container: Container, pace: RequestRates, limiter: RateLimiter) -> None:
+def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter) -> None:
     room = DiskSpace(container.store.engine, container.settings.sqlite_file)
 
     def findings() -> list[str]:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import orjson
 from flask import Flask, Response, g, request
+from flask_limiter import Limiter
 from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException
 
@@ -34,7 +35,7 @@ from service.telemetry.metrics import Metrics, method_label
 from service.web import front, multipart, paging, problems, queries, strict_json
 from service.web.call import Call, View, respond
 from service.web.idempotency import About, Answer, AnswerStore
-from service.web.limits import RequestRates
+from service.web.limits import PublicLimit, RequestRates
 from service.web.operation import DEFAULT_BODY, Operation, declared
 from service.web.queues import Effort
 
@@ -105,11 +106,13 @@ class Api:
                 pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", operation.path))
                 self._slow.setdefault(operation.method, []).append((pattern, operation.effort))
 
-    def install(self, app: Flask) -> None:
-        """Add all operations to the app as routes."""
+    def install(self, app: Flask, limiter: Limiter) -> None:
+        """Add all operations to the app as routes; the limiter counts those that are public."""
         for operation, (view, may) in zip(self.operations, self.views, strict=True):
             endpoint = f"{operation.method} {operation.path}".replace(".", "_")
-            handler = self._handler(operation, view, may)
+            most = operation.limit
+            limit = PublicLimit(limiter, operation.path, most) if most else None
+            handler = self._handler(operation, view, may=may, limit=limit)
             rule = operation.path.replace("{", "<").replace("}", ">")
             app.add_url_rule(rule, endpoint, handler, methods=[operation.method])
         app.extensions["lamina.api"] = self
@@ -127,13 +130,18 @@ class Api:
         return Effort.QUICK
 
     def _handler(
-        self, operation: Operation, view: View, may: Callable[[Call], None] | None
+        self,
+        operation: Operation,
+        view: View,
+        *,
+        may: Callable[[Call], None] | None,
+        limit: PublicLimit | None,
     ) -> Callable[..., Response]:
         def handle(**path: str) -> Response:
             g.operation = operation
             request.max_content_length = operation.max_body
-            if operation.limit and not counted():
-                self._rates.public(operation.path, operation.limit)
+            if limit is not None and not counted():
+                limit.take()
             if not operation.oauth:
                 return self._serve(operation, view, may, Call(path=path))
             with self._counting_strangers():

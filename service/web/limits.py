@@ -1,6 +1,8 @@
 """Limits of addresses and of clients, counted in Redis, or per process while it is unavailable.
 
 A limit is never looser without Redis.
+
+Registered with `limits`, the library beneath flask-limiter, under the scheme `lamina`.
 """
 
 import hashlib
@@ -11,10 +13,12 @@ import time
 from typing import Final
 from uuid import UUID
 
-from flask import request
+from flask import Flask, request
+from flask_limiter import Limiter
+from flask_limiter.errors import RateLimitExceeded
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import RedisStorage, Storage
-from limits.strategies import FixedWindowRateLimiter, RateLimiter
+from limits.strategies import RateLimiter
 from redis import RedisError
 
 from service.domain import addresses
@@ -22,6 +26,8 @@ from service.domain.bounds import Bounds
 from service.domain.errors import TooMany
 from service.telemetry import logs
 
+STORAGE: Final = "lamina://"
+_MINUTE: Final = 60
 _UNAUTHENTICATED: Final = RateLimitItemPerMinute(1200)
 """Requests of an address at the OAuth endpoints that no client has authenticated."""
 _PATIENCE: Final = 0.25
@@ -42,14 +48,53 @@ def left(limiter: RateLimiter, item: RateLimitItem, *names: str) -> int:
     return min(item.get_expiry(), max(1, math.ceil(ends - time.time())))
 
 
-def limiter(redis_url: str, processes: int) -> RateLimiter:
+def limiter(app: Flask, redis_url: str, processes: int) -> Limiter:
     """Return what counts in windows of a minute, for all processes that share a Redis.
 
     Args:
+        app: The app of the public routes that it limits.
         redis_url: URL of Redis; empty if each process counts alone.
         processes: Number of processes that share a limit.
     """
-    return FixedWindowRateLimiter(EdgeCounts(redis_url=redis_url, processes=processes))
+    options: dict[str, str | int] = {"redis_url": redis_url, "processes": processes}
+    made = Limiter(caller, storage_uri=STORAGE, storage_options=options)
+    before = list(app.before_request_funcs.get(None, ()))
+    after = list(app.after_request_funcs.get(None, ()))
+    ended = list(app.teardown_request_funcs.get(None, ()))
+    made.init_app(app)
+    # Only the routes that ask for a limit have one: its hooks would cost every request.
+    app.before_request_funcs[None] = before
+    app.after_request_funcs[None] = after
+    app.teardown_request_funcs[None] = ended
+    return made
+
+
+class PublicLimit:
+    """The limit of a public route, counted by address.
+
+    Args:
+        limiter: The limiter of the app.
+        route: The path of the route.
+        most: Requests a minute.
+    """
+
+    def __init__(self, limiter: Limiter, route: str, most: int) -> None:
+        def count() -> None:
+            """Count a request, which the decorator does."""
+
+        count.__qualname__ = f"public {route}"
+        self._limiter = limiter
+        self._count = limiter.limit(f"{most} per minute")(count)
+
+    def take(self) -> None:
+        """Count a request of the present address; raises TooMany."""
+        try:
+            self._count()
+        except RateLimitExceeded:
+            hit = self._limiter.current_limit
+            wait = left(hit.limiter, hit.limit, *hit.request_args) if hit else _MINUTE
+            detail = "This address asks too often; wait."
+            raise TooMany("too_many_requests", detail, wait) from None
 
 
 def reachable(url: str) -> bool:
@@ -88,12 +133,6 @@ class RequestRates:
         wait = self._wait(self._token_calls, "token calls", str(client))
         if wait:
             raise TooMany("too_many_token_calls", "This client calls too often; wait.", wait)
-
-    def public(self, route: str, most: int) -> None:
-        """Count a request of the present address at a route without a token; raises TooMany."""
-        wait = self._wait(RateLimitItemPerMinute(most), route, caller())
-        if wait:
-            raise TooMany("too_many_requests", "This address asks too often; wait.", wait)
 
     def require_room(self) -> None:
         """Refuse the present address if it has failed to authenticate too often; raises TooMany.
@@ -201,8 +240,17 @@ class EdgeCounts(Storage):
         processes: Number of processes that share the limit.
     """
 
-    def __init__(self, *, redis_url: str = "", processes: int = 1) -> None:
-        super().__init__()
+    STORAGE_SCHEME: list[str] | None = ["lamina"]  # noqa: RUF012 - as its base declares it
+
+    def __init__(
+        self,
+        uri: str | None = None,
+        wrap_exceptions: bool = False,  # noqa: FBT001, FBT002 - as limits calls it
+        *,
+        redis_url: str = "",
+        processes: int = 1,
+    ) -> None:
+        super().__init__(uri, wrap_exceptions=wrap_exceptions)
         self._redis = _redis(redis_url) if redis_url else None
         self._processes = processes
         self._seen = _Counts()

@@ -171,12 +171,12 @@ def test_a_capture_can_be_shown_to_be_the_one_that_was_seen(faces, person):
 
 
 def test_what_is_typed_leaves_nothing_in_the_log(faces, person):
-    """A password or a code has no transcript: its hash could be guessed."""
+    """A password or a code has no transcript; the digest of a decision has a key."""
     at_face(faces, person)
     typed = [item for item in audited(faces, "factor.verified") if item["factor"] != "face"]
     assert {item["factor"] for item in typed} == {"password", "totp"}
-    rows = {"rows", "rows_mac"}
-    assert all(set(item) - rows == {"flow", "flow_kind", "factor"} for item in typed)
+    beside = {"rows", "rows_mac", "decision"}
+    assert all(set(item) - beside == {"flow", "flow_kind", "factor"} for item in typed)
 
 
 def failing(service, person, flow, number):
@@ -271,7 +271,7 @@ def test_a_face_in_its_colors_is_asked_for_nothing_more(faces, person):
     from service.login import store
 
     with faces.container.store.transaction(read=True) as tx:
-        ended, _, _ = store.find(tx, UUID(flow["id"]))
+        ended = store.find(tx, UUID(flow["id"]))
     assert (dict(ended.readings), dict(ended.samples)) == ({}, {})
 
 

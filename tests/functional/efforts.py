@@ -2,19 +2,21 @@
 
 import functools
 
-from flask import g, has_app_context
+from flask import current_app, has_request_context, request
 
 from crypto.hashing import PasswordHasher
 from service.factors.face.engine_pool import EnginePool
 
 
 def watch_efforts(patch):
-    """Return the efforts of the operations that take turns from now on, None outside a request."""
+    """Return the efforts of the requests that take turns from now on."""
     efforts = []
 
     def watching(turn, *args):
-        asked = g.get("operation") if has_app_context() else None
-        efforts.append(asked and asked.effort)
+        if has_request_context():
+            # A request within another has a context of its own, but `g` is that of both.
+            effort_of = current_app.extensions["lamina.api"].effort_of
+            efforts.append(effort_of(request.method, request.path))
         return turn(*args)
 
     for turns in (PasswordHasher, EnginePool):

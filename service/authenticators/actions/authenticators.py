@@ -255,8 +255,8 @@ class Authenticators:
         return store.established(tx, authenticators, self._clock.now() - young)
 
     def ahead(self, tx: Tx, subject: UUID, decoy: UUID) -> list[PlannedRead]:
-        """Return what `verifiers` reads, and the keys that open it."""
-        keys = sealer_of(tx).ahead(map(subject_owner, dict.fromkeys((subject, decoy))))
+        """Return what `verifiers` reads, and its keys: for the decoy itself the same parts."""
+        keys = sealer_of(tx).ahead(map(subject_owner, (subject, decoy)))
         return [store.verifiers_ahead(subject, decoy), *keys]
 
     def active_ahead(self, tx: Tx, subject: UUID) -> list[PlannedRead]:

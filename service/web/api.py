@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, has_request_context, request
 from flask_limiter import Limiter
 from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException
@@ -192,7 +192,8 @@ class Api:
 
     def authenticated(self, client: UUID) -> None:
         """Count a call of a client that has authenticated itself; raises TooMany."""
-        g.client = str(client)
+        if has_request_context():
+            g.client = str(client)
         self._rates.token_call(client)
 
     def _authorize(self, operation: Operation) -> Caller:

@@ -97,7 +97,7 @@ class TokenRoutes:
 
     @get("/.well-known/jwks.json", scope=None, limit=_LIMIT, answer=KeySet)
     def get_jwks(self, _call: Call) -> Reply[KeySet]:
-        """The keys that sign tokens.
+        """Publish the keys that sign tokens.
 
         A new key is published before it signs, longer than this answer may be cached.
         """

@@ -197,12 +197,18 @@ def _scopes(operations: Sequence[Operation]) -> dict[str, str]:
     return {scope: ALL[scope] for scope in sorted(filter(None, named))}
 
 
+def _needed(operation: Operation) -> str:
+    """Return who may call an operation: a scope, or what stands for one."""
+    if operation.oauth:
+        return "client authentication"
+    return "public" if operation.scope is None else operation.scope or "any client"
+
+
 def page(operations: Sequence[Operation]) -> str:
     """Return an HTML page of all operations, without scripts or external resources."""
     rows = "".join(
         f"<tr><td><code>{html.escape(item.method)}</code><td><code>{html.escape(item.path)}</code>"
-        f"<td>{html.escape(item.summary)}<td>"
-        f"{'public' if item.scope is None else html.escape(item.scope or 'any client')}"
+        f"<td>{html.escape(item.summary)}<td>{html.escape(_needed(item))}"
         for item in sorted(operations, key=lambda item: (item.path, item.method))
     )
     return (

@@ -97,17 +97,17 @@ class SystemRoutes:
 
     @get("/metrics", scope=None, media=_METRICS)
     def get_metrics(self, _call: Call) -> Response:
-        """Prometheus metrics."""
+        """Show the metrics, for Prometheus."""
         return Response(self._metrics.render(), content_type=_METRICS)
 
     @get("/openapi.json", scope=None, answer=OpenApiDocument)
     def get_openapi(self, _call: Call) -> Response:
-        """This description."""
+        """Show this description of the API."""
         return Response(self._document, content_type=JSON)
 
     @get("/docs", scope=None, media=_HTML)
     def get_docs(self, _call: Call) -> Response:
-        """This description, to read."""
+        """Show the operations as a page."""
         return Response(openapi.page(self._api.operations), content_type=_HTML)
 
     @cached_property

@@ -122,7 +122,9 @@ def test_health_readiness_metrics_and_docs_are_public(service):
     """Each answers without a token; metrics count by route, not by path."""
     assert service.http.get("/healthz").json == {"status": "alive"}
     assert service.http.get("/readyz").json["status"] == "ready"
-    assert "/v1/flows" in service.http.get("/docs").text
+    page = service.http.get("/docs").text
+    assert "<code>/v1/flows</code><td>Begin a flow<td>flows:write" in page.replace(".<td>", "<td>")
+    assert page.count("<td>client authentication") == 3
     service.begin("somebody")
     assert "lamina_http_request_seconds" in service.http.get("/metrics").text
     metrics = service.measured()

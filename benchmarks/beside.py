@@ -14,7 +14,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -140,14 +140,20 @@ def main() -> None:
             f"{name:15} {step['ms']:8.2f} ms   beside {step['beside_ms']:8.2f} ms   "
             f"{step['ratio']:.2f}x"
         )
-    if options.out:
-        about = {
-            "rounds": options.rounds,
-            "machine": platform.platform(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-        }
-        options.out.write_text(json.dumps(about | {"steps": steps}, indent=2) + "\n", "utf-8")
+    store(options.out, options.rounds, steps)
+
+
+def store(out: Path | None, rounds: int, steps: Mapping[str, object]) -> None:
+    """Write the figures of each step as JSON, with the machine; without a path, do nothing."""
+    if out is None:
+        return
+    about = {
+        "rounds": rounds,
+        "machine": platform.platform(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+    out.write_text(json.dumps(about | {"steps": steps}, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -25,16 +25,19 @@ os.umask(0o077)
 container = open_container(load())
 app = create_app(container)
 _settings = container.settings
-# While some hash, as many read and write; more would only share the same cores.
-_slow = 2 * math.ceil(container.password.busy().turns / _settings.workers) + 2
+# While some hash, as many read and write; more would only share the same cores. Without a directory
+# that the workers share, each has its part of the turns already.
+_shared = shared_directory()
+_turns = container.password.busy().turns / (_settings.workers if _shared else 1)
+_slow = 2 * math.ceil(_turns) + 2
 front = Front(app, queues=Queues(app.extensions["lamina.api"].effort_of, slow=_slow))
 # The first person must not wait for the models to load.
 container.face.available()
 container.erasure.compare()
 if container.settings.metrics_bind:
     container.metrics.expose(container.settings.metrics_bind, container.settings.workers)
-if shared := shared_directory():
-    container.metrics.share(shared, container.settings.workers)
+if _shared:
+    container.metrics.share(_shared, container.settings.workers)
 container.keys.instances.start()
 container.watch.start()
 container.announcements.start()

@@ -3,9 +3,9 @@
     read_ahead(tx, [PlannedRead(_PLAIN, {"b_id": subject}), PlannedRead(_RISK, {"b_s": subject})])
 
 A later execution of one of these statements with equal values finds its rows here. They are
-dropped when the transaction changes one of their tables, waits for a lock, or rolls back a part,
-so that no code reads anything that its own statement would not have read. Only PostgreSQL needs
-it: a statement of SQLite makes no round trip.
+dropped when the transaction changes one of their tables, reads with a lock, or rolls back a part.
+The lock that protects the rows is taken before, so no code reads what its own statement would not
+have read. Only PostgreSQL needs it: a statement of SQLite makes no round trip.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -23,7 +23,7 @@ from service.domain.errors import Busy, Conflict, LaminaError, Unavailable
 from service.store.authentic import refusals
 from service.store.connecting import BEGIN, IDLE, LITE_BUSY, READ_ONLY
 from service.store.connecting import make_engine as make_engine  # noqa: PLC0414 - others import it from here
-from service.store.driver_sql import AnySelect as AnySelect  # noqa: PLC0414 - as below
+from service.store.driver_sql import AnySelect as AnySelect  # noqa: PLC0414 - others import it from here
 from service.store.held import HeldConnections
 from service.store.sealed import FieldSealer, use_sealer
 from service.store.unit_of_work import UnitOfWork

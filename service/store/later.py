@@ -21,9 +21,8 @@ from service.store.driver_sql import DriverSql, dialect_of, driver_sql
 _WAITING: Final = "lamina_later"
 _MOST: Final = 32
 """Writes of one statement: the driver takes 65,535 values, and each form is compiled once."""
-
-
 Write = Insert | Update | Delete
+"""A statement that writes rows of one table."""
 
 
 class _Write(NamedTuple):

@@ -151,7 +151,7 @@ class Authentication:
                 keys signed it, with one and the same answer; or it was used before.
             TooMany: The client has reached the limit of unexpired assertions.
         """
-        from crypto import assertions  # noqa: PLC0415 - as above
+        from crypto import assertions  # noqa: PLC0415 - clients with a secret need none of it
 
         now = self._clock.now()
         names = [name.removesuffix("/") for name in audiences]
@@ -183,7 +183,7 @@ class Authentication:
     @staticmethod
     def _made(row: ClientCells, said: "assertions.Assertion", now: datetime) -> bool:
         """Tell whether a current or still valid replaced key of a client signed the assertion."""
-        from crypto import assertions  # noqa: PLC0415 - as above
+        from crypto import assertions  # noqa: PLC0415 - only an assertion leads here
 
         old = row.old_jwks if overlaps(row.old_jwks_until, now) else None
         for jwks in filter(None, (row.jwks, old)):

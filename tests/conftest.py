@@ -47,6 +47,15 @@ def pytest_collection_modifyitems(config, items) -> None:
         config.hook.pytest_deselected(items=left_out)
 
 
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """Take back the umask that a command set when a test ran it in the process of the tests."""
+    before = os.umask(0o077)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture
 def vectors() -> Callable[[str], Any]:
     """Return a reader of the frozen vectors of crypto."""

@@ -46,10 +46,13 @@ def pooled(cluster):
     settings = cluster.directory / "pgbouncer.ini"
     settings.write_text(SETTINGS.format(place=cluster.directory, port=port))
     user = USER if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(settings, user)
     with (cluster.directory / "pgbouncer.log").open("w") as log:
         process = subprocess.Popen([program, settings], user=user, stdout=log, stderr=log)
         try:
-            until(lambda: _answers(port))
+            until(lambda: process.poll() is not None or _answers(port))
+            assert process.poll() is None, (cluster.directory / "pgbouncer.log").read_text()
             yield f"postgresql+psycopg://lamina@127.0.0.1:{port}/lamina"
         finally:
             process.kill()

@@ -1,6 +1,10 @@
 """Password hashing with Argon2id (RFC 9106) and bounded memory."""
 
+import os
+import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,6 +18,8 @@ from crypto.turns import HostTurns, Load, Turns
 LEAST_MEMORY_KIB: Final = 19 * 1024
 LEAST_PASSES: Final = 2
 WAIT_SECONDS: Final = 2.0
+_NICENESS: Final = 10
+"""Niceness of a thread that hashes: what else wakes up gets its core at once."""
 
 
 class PasswordHasher:
@@ -63,6 +69,8 @@ class PasswordHasher:
             time_cost=passes, memory_cost=memory_kib, parallelism=1, type=argon2.Type.ID
         )
         self._turns = Turns(concurrency, wait_seconds, host)
+        # A process may not lower a niceness again, so these threads do nothing else.
+        self._threads = ThreadPoolExecutor(concurrency, "hash", initializer=_step_back)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -79,7 +87,7 @@ class PasswordHasher:
     def hash(self, password: str) -> str:
         """Return the encoded hash with its parameters and a new salt; raises HasherBusy."""
         with self._turn():
-            return self._argon2.hash(password)
+            return self._threads.submit(self._argon2.hash, password).result()
 
     def verify(self, encoded: str, password: str) -> None:
         """Verify a password against an encoded hash.
@@ -90,10 +98,15 @@ class PasswordHasher:
         """
         with self._turn():
             try:
-                self._argon2.verify(encoded, password)
+                self._threads.submit(self._argon2.verify, encoded, password).result()
             except (VerificationError, InvalidHashError):
                 raise PasswordMismatch from None
 
     def needs_rehash(self, encoded: str) -> bool:
         """Return whether a hash was made with parameters other than the current ones."""
         return self._argon2.check_needs_rehash(encoded)
+
+
+def _step_back() -> None:
+    if sys.platform == "linux":  # elsewhere a niceness is the whole process's
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

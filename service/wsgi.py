@@ -1,6 +1,7 @@
 """Entry points of servers: `front` for ASGI, with deadlines on bodies, and `app` for WSGI."""
 
 import ctypes
+import gc
 import math
 import os
 
@@ -45,3 +46,6 @@ if container.settings.sqlite:
     # One file has one writer at a time: the background work runs inside the server.
     container.jobs.start()
     container.key_admin.jobs.start()
+# What is made until here lives as long as the process: no collection has to walk it again.
+gc.collect()
+gc.freeze()

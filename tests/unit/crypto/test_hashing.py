@@ -1,6 +1,9 @@
 """Password hashing: one error for what does not match, and a bound on memory."""
 
+import os
+import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,3 +53,24 @@ def test_a_hash_beyond_the_bound_is_not_begun():
     done.set()
     thread.join()
     assert hasher.hash("x")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has a niceness of its own on Linux")
+def test_hashing_steps_back_and_its_caller_does_not(monkeypatch):
+    """A thread that hashes has a higher niceness; the one that waits for it keeps its own."""
+    hasher = PasswordHasher.unsafe_for_tests()
+    seen = []
+
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    asked = SimpleNamespace(
+        hash=lambda _: seen.append(niceness()), verify=lambda *_: seen.append(niceness())
+    )
+    monkeypatch.setattr(hasher, "_argon2", asked)
+    before = niceness()
+    assert before < 10
+    hasher.hash("x")
+    hasher.verify("", "x")
+    assert niceness() == before
+    assert seen == [10, 10]

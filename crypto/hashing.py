@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 # Before argon2, which takes the bindings that are loaded first.
@@ -108,5 +108,11 @@ class PasswordHasher:
 
 
 def _step_back() -> None:
-    if sys.platform == "linux":  # elsewhere a niceness is the whole process's
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    """Raise the niceness of this thread; where that is refused, it hashes as it is."""
+    if sys.platform != "linux":  # elsewhere a niceness is the whole process's
+        return
+    thread = threading.get_native_id()
+    with suppress(OSError):
+        # A process that was started with a higher one may not lower it.
+        if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
+            os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)

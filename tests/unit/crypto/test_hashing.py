@@ -74,3 +74,17 @@ def test_hashing_steps_back_and_its_caller_does_not(monkeypatch):
     hasher.verify("", "x")
     assert niceness() == before
     assert seen == [10, 10]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has a niceness of its own on Linux")
+@pytest.mark.parametrize("already", [0, 15])
+def test_a_niceness_that_may_not_be_set_stops_no_hash(monkeypatch, already):
+    """Neither a process that has a higher one nor a system that refuses it loses its passwords."""
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "getpriority", lambda *_: already)
+    monkeypatch.setattr(os, "setpriority", refuse)
+    hasher = PasswordHasher.unsafe_for_tests()
+    hasher.verify(hasher.hash("x"), "x")

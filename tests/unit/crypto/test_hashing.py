@@ -88,3 +88,15 @@ def test_a_niceness_that_may_not_be_set_stops_no_hash(monkeypatch, already):
     monkeypatch.setattr(os, "setpriority", refuse)
     hasher = PasswordHasher.unsafe_for_tests()
     hasher.verify(hasher.hash("x"), "x")
+
+
+def test_no_niceness_is_touched_where_it_is_the_whole_process(monkeypatch):
+    """Only Linux gives each thread its own."""
+
+    def never(*_):
+        raise AssertionError("the niceness of a process was changed")
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(os, "setpriority", never)
+    hasher = PasswordHasher.unsafe_for_tests()
+    hasher.verify(hasher.hash("x"), "x")

@@ -44,3 +44,9 @@ def test_what_expands_beyond_its_bound_is_refused():
     assert len(expand(squeezed, b"dictionary", 1_000_000)) == 1_000_000
     with pytest.raises(ValueError, match="too long"):
         expand(squeezed, b"dictionary", 999_999)
+
+
+def test_what_is_no_deflate_is_refused():
+    """Bytes that open no block of DEFLATE are no text."""
+    with pytest.raises(ValueError, match="does not expand"):
+        expand(b"\xff", b"dictionary", 100)

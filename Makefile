@@ -101,8 +101,10 @@ check: install ## Format, lint, words and sizes, types, import contracts, depend
 EXACT := crypto/*,service/domain/*,service/login/model.py
 COVERAGE ?= $(if $(or $(LAMINA_TEST_POSTGRES_URL),$(CI)),1)
 # The PKCS #11 provider is left out of the second report: it needs a token to be run at all.
+# Without a server much of the time of a test is waiting, so one process more than cores is used.
+PROCESSES = $(or $(WORKERS),$(if $(COVERAGE),auto,$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)))
 test: install ## Run the tests (WORKERS=N processes, COVERAGE=1 measures it; with PostgreSQL it always is)
-	$(BIN)/pytest -q -n $(or $(WORKERS),auto) --maxprocesses=4 --dist=worksteal $(if $(COVERAGE),--cov --cov-report=)
+	$(BIN)/pytest -q -n $(PROCESSES) --maxprocesses=4 --dist=worksteal $(if $(COVERAGE),--cov --cov-report=)
 	$(if $(COVERAGE),$(BIN)/coverage report --fail-under=90)
 	$(if $(COVERAGE),$(BIN)/coverage report --omit=crypto/providers/pkcs11.py --include='$(EXACT)' --fail-under=100)
 

@@ -25,6 +25,7 @@ from service.domain import addresses
 from service.domain.bounds import Bounds
 from service.domain.errors import TooMany
 from service.telemetry import logs
+from service.web.portions import Portions
 
 STORAGE: Final = "lamina://"
 _MINUTE: Final = 60
@@ -113,6 +114,7 @@ class RequestRates:
 
     def __init__(self, limiter: RateLimiter, bounds: Bounds, key: bytes) -> None:
         self._limiter = limiter
+        self._portions = Portions(limiter)
         self._key = key
         self._calls = RateLimitItemPerMinute(bounds.max_calls_per_minute)
         self._token_calls = RateLimitItemPerMinute(bounds.max_token_calls_per_minute)
@@ -148,7 +150,7 @@ class RequestRates:
 
         All OAuth endpoints count together, so that another path allows no further guesses.
         """
-        wait = self._wait(_UNAUTHENTICATED, "unauthenticated", caller())
+        wait = self._exactly(_UNAUTHENTICATED, "unauthenticated", caller())
         if wait:
             raise _too_many_failures(wait)
 
@@ -157,12 +159,16 @@ class RequestRates:
         one = hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
         # Both are always counted, so that a refusal by one is still counted by the other.
         wait = self._wait(self._flows, "flows", str(client))
-        wait = max(wait, self._wait(self._one, "flow", str(client), one))
+        wait = max(wait, self._exactly(self._one, "flow", str(client), one))
         if wait:
             raise TooMany("too_many_flows", "Too many flows were begun; wait.", wait)
 
     def _wait(self, item: RateLimitItemPerMinute, *names: str) -> int:
-        """Count one use; return 0, or the remaining seconds of a full window."""
+        """Count a call of a client; return 0, or the remaining seconds of a full window."""
+        return 0 if self._portions.hit(item, *names) else left(self._limiter, item, *names)
+
+    def _exactly(self, item: RateLimitItemPerMinute, *names: str) -> int:
+        """Count what a stranger chooses; return as `_wait` does."""
         return 0 if self._limiter.hit(item, *names) else left(self._limiter, item, *names)
 
 

@@ -78,6 +78,7 @@ def test_a_server_that_takes_no_writes_for_a_while(service, cluster):
     took, person = [], write(service).json["id"]
     with Traffic(service) as traffic:
         for _ in range(ROUNDS):
+            traffic.goes_on()
             may_write(cluster, value=False)
             until(lambda: ready(service)[0] == 503)
             assert ready(service)[1] is False
@@ -100,6 +101,7 @@ def test_a_server_that_crashes_and_comes_back(service, cluster):
     took = []
     with Traffic(service) as traffic:
         for _ in range(ROUNDS):
+            traffic.goes_on()
             cluster.kill()
             until(lambda: write(service).status_code == 503)
             cluster.start()

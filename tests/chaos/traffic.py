@@ -56,6 +56,12 @@ class Traffic:
         """Return every status that was answered."""
         return {status for _, status, _ in self.answers}
 
+    def goes_on(self):
+        """Wait until more people were registered and looked up, whatever the callers get beside."""
+        with self._lock:
+            before = self.answers["read", 200, ""]
+        until(lambda: self.answers["read", 200, ""] > before)
+
 
 def until(holds):
     """Wait until something holds; return the seconds that it took."""

@@ -12,6 +12,7 @@ from typing import Final
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from crypto import cores
 from crypto.errors import HasherBusy, PasswordMismatch, TurnsBusy
 from crypto.turns import HostTurns, Load, Turns
 
@@ -70,7 +71,7 @@ class PasswordHasher:
         )
         self._turns = Turns(concurrency, wait_seconds, host)
         # A process may not lower a niceness again, so these threads do nothing else.
-        self._threads = ThreadPoolExecutor(concurrency, "hash", initializer=_step_back)
+        self._threads = ThreadPoolExecutor(concurrency, "hash", initializer=_stand_apart)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -107,8 +108,9 @@ class PasswordHasher:
         return self._argon2.check_needs_rehash(encoded)
 
 
-def _step_back() -> None:
-    """Raise the niceness of this thread; where that is refused, it hashes as it is."""
+def _stand_apart() -> None:
+    """Let this thread hash on any core, with a higher niceness where that is not refused."""
+    cores.leave()
     if sys.platform != "linux":  # elsewhere a niceness is the whole process's
         return
     thread = threading.get_native_id()

@@ -5,6 +5,7 @@ import gc
 import math
 import os
 
+from crypto import cores
 from service.app import create_app, open_container
 from service.settings import load, shared_directory
 from service.telemetry import core_dumps
@@ -38,7 +39,10 @@ container.erasure.compare()
 if container.settings.metrics_bind:
     container.metrics.expose(container.settings.metrics_bind, container.settings.workers)
 if _shared:
-    container.metrics.share(_shared, container.settings.workers)
+    _number = container.metrics.share(_shared, container.settings.workers)
+    if _number is not None:
+        # Every thread that is started from here on follows this one.
+        cores.keep_to_one(_number, container.settings.workers)
 container.keys.instances.start()
 container.watch.start()
 container.announcements.start()

@@ -1,10 +1,10 @@
 """The fourth floor: the factors of a login, and the policy documents that may ask for them."""
 
-import os
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from crypto import cores
 from crypto.hashing import PasswordHasher
 from crypto.opaque import new_token
 from crypto.turns import HostTurns
@@ -106,7 +106,7 @@ def _face(core: Core, identity: Identity) -> FaceFactor:
     accounts = identity.accounts
     return FaceFactor(
         authenticators=identity.authenticators,
-        reader=EnginePool.of(core.settings, at_once=_cores()),
+        reader=EnginePool.of(core.settings, at_once=cores.count()),
         clock=core.clock,
         mode=Mode(core.settings.face_liveness),
         asked=LivenessRequirement(
@@ -117,18 +117,13 @@ def _face(core: Core, identity: Identity) -> FaceFactor:
 
 def _hasher(settings: Settings) -> PasswordHasher:
     """Return a hasher that shares its turns with the other workers of this server."""
-    turns = settings.hash_slots or _cores()
+    turns = settings.hash_slots or cores.count()
     if shared := shared_directory():
         try:
             return PasswordHasher(turns, host=HostTurns(shared, turns))
         except OSError as error:
             logs.get().warning("turns_not_shared", **logs.kind(error))
     return PasswordHasher(max(1, turns // settings.workers))
-
-
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ensure_decoy(

@@ -219,14 +219,19 @@ class Metrics:
         if failed:
             self.job_failures.labels(name).inc()
 
-    def share(self, directory: Path, workers: int) -> None:
-        """Share counters with the other workers of a server, so that `render` returns the sums."""
+    def share(self, directory: Path, workers: int) -> int | None:
+        """Share counters with the other workers of a server, so that `render` returns the sums.
+
+        Returns:
+            The number of this worker among them, from 0; None if nothing can be shared.
+        """
         try:
             self._together = Together(directory, workers, self.registry)
         except OSError as error:
             logs.get().error("counts_not_shared", **logs.kind(error))
-            return
+            return None
         self._together.start()
+        return self._together.number
 
     def render(self) -> bytes:
         """Return the public metrics in the text exposition format."""

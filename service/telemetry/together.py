@@ -34,15 +34,18 @@ class Together:
         directory: Directory of the files, readable by this server's workers only.
         workers: Number of workers.
         registry: This worker's metrics. Those that are not counters are shown unchanged.
+
+    `number` is the slot of this worker, from 0; it differs from that of any other.
     """
 
     def __init__(self, directory: Path, workers: int, registry: CollectorRegistry) -> None:
         self._directory = directory
         self._registry = registry
-        self._name, self._handle = self._place(workers)
+        self.number, self._handle = self._place(workers)
+        self._name = f"{self.number}.json"
         self._before = self._read(directory / self._name)
 
-    def _place(self, workers: int) -> tuple[str, int]:
+    def _place(self, workers: int) -> tuple[int, int]:
         """Take the first slot without a living worker; the lock ends with its process."""
         # A worker that is stopping may still hold its slot.
         for number in range(2 * workers):
@@ -54,7 +57,7 @@ class Together:
             except OSError:
                 os.close(handle)
                 continue
-            return f"{number}.json", handle
+            return number, handle
         raise OSError("no place among the workers of this server")
 
     def start(self) -> None:

@@ -20,6 +20,7 @@ from biometrics.face import (
 from biometrics.face.active import Gesture
 from biometrics.face.frames import Frame
 from biometrics.face.sequence import Frontal, read_capture
+from crypto import cores
 from service.domain.errors import BadInput, Fault, Unavailable, VerificationFailed
 from service.settings import Settings
 from service.telemetry import logs
@@ -129,7 +130,8 @@ class EnginePool:
             if not self._turns.acquire(timeout=self._wait):
                 raise _overloaded()
             try:
-                yield engine
+                with cores.anywhere():
+                    yield engine
             finally:
                 self._turns.release()
         finally:

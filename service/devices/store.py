@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, bindparam, func, select
+from sqlalchemy import ForeignKey, bindparam, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store import dropping
 from service.store.ahead import PlannedRead
-from service.store.authentic import change, delete_rows, insert_later
+from service.store.authentic import change, delete_rows, forgotten, insert_later
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE, drop_page
 from service.store.engine import Tx
@@ -39,6 +39,15 @@ class KnownDevice(Authentic, Base):
 _TABLE: Final = table_of(KnownDevice)
 _COUNT: Final = select(func.count().label("devices")).where(
     _TABLE.c.subject_id == bindparam("b_subject")
+)
+_SURPLUS: Final = delete(_TABLE).where(
+    _TABLE.c.id.in_(
+        select(_TABLE.c.id)
+        .where(_TABLE.c.subject_id == bindparam("b_subject"))
+        .order_by(_TABLE.c.expires_at.desc(), _TABLE.c.id.desc())
+        .limit(PAGE)
+        .offset(bindparam("b_keep"))
+    )
 )
 
 
@@ -86,9 +95,7 @@ def count(tx: Tx, subject: UUID) -> int:
 
 def drop_surplus(tx: Tx, subject: UUID, keep: int) -> None:
     """Delete the devices of a subject beyond a limit, least recently used first."""
-    owned = select(_TABLE.c.id).where(_TABLE.c.subject_id == subject)
-    surplus = owned.order_by(_TABLE.c.expires_at.desc(), _TABLE.c.id.desc())
-    delete_rows(tx, KnownDevice, _TABLE.c.id.in_(surplus.limit(PAGE).offset(keep)))
+    forgotten(tx, KnownDevice, _SURPLUS, {"b_subject": subject, "b_keep": keep})
 
 
 def drop_expired(tx: Tx, now: datetime) -> int:

@@ -180,10 +180,12 @@ def delete_rows(tx: Session, model: type[Recorded], *conditions: ColumnElement[b
     return forgotten(tx, model, statement)
 
 
-def forgotten(tx: Session, model: type[Recorded], statement: Delete) -> int:
+def forgotten(
+    tx: Session, model: type[Recorded], statement: Delete, values: Mapping[str, Any] | None = None
+) -> int:
     """Run a statement that deletes rows of a table, record each deletion and return how many."""
     shape = shape_of(model)
-    gone = tx.execute(statement.returning(*shape.columns)).all()
+    gone = tx.execute(statement.returning(*shape.columns), values).all()
     for row in gone:
         name, revision, _, _ = shape.note_of(row)
         touch(tx, table=shape.table.name, row=name, revision=revision + 1, tag=GONE, until=None)

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from service.app.factors import _cores, _hasher
+from crypto import cores
+from service.app.factors import _hasher
 from service.settings import Settings, hand_down
 
 
@@ -42,7 +43,7 @@ def test_workers_share_the_turns_of_their_server(handed, tmp_path):
 
 def test_without_a_setting_there_is_one_for_each_core():
     """Of those that the process may use; alone, or beside others without a common directory."""
-    assert _hasher(Settings(mode="development")).load().turns == _cores() >= 1
+    assert _hasher(Settings(mode="development")).load().turns == cores.count() >= 1
     divided = _hasher(Settings(mode="development", workers=2, hash_slots=6))
     assert divided.load().turns == 3
     assert _hasher(Settings(mode="development", workers=8, hash_slots=2)).load().turns == 1

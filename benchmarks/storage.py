@@ -66,7 +66,7 @@ class Spent:
 class House:
     """A service on an empty database, with people who sign in at a clock that is moved."""
 
-    def __init__(self, place: Path, url: str, people: int) -> None:
+    def __init__(self, place: Path, url: str) -> None:
         FileRoot.init(place / "keys", KEY_CLASSES)
         settings = Settings(
             mode="development",
@@ -85,6 +85,10 @@ class House:
             new = NewClient(name="bench", scopes=tuple(SCOPES), first_party=True)
             client, secret = self.container.clients.create(tx, new)
         self.identity = {"client_id": str(client.id), "client_secret": secret}
+        self.people: list[tuple[str, pyotp.TOTP]] = []
+
+    def register(self, people: int) -> None:
+        """Register people with a password and TOTP."""
         self.people = [(f"p{number}", self._register(f"p{number}")) for number in range(people)]
 
     def _register(self, name: str) -> pyotp.TOTP:
@@ -170,7 +174,9 @@ def _read(answer: TestResponse) -> dict[str, Any]:
 def measure(url: str, logins: int, people: int) -> dict[str, Any]:
     """Return bytes of tables and WAL, and what the worker spent, for each login."""
     with tempfile.TemporaryDirectory() as place:
-        house = House(Path(place), url, people)
+        house = House(Path(place), url)
+        empty = house.sizes()
+        house.register(people)
         for number in range(people):
             house.login(number)
         house.work({})
@@ -202,6 +208,7 @@ def measure(url: str, logins: int, people: int) -> dict[str, Any]:
         "logins": logins,
         "bytes": sum(added.values()) / logins,
         "kept": sum(left.values()) / logins,
+        "person": sum((before - empty).values()) / people,
         "wal": written / logins,
         "tables": tables,
         "indexes": {name: size / logins for (of, name), size in added.items() if of != name},
@@ -228,6 +235,7 @@ def show(found: dict[str, Any]) -> None:
         print(f"{name:24}{row['rows']:8.0f}{row['indexes']:9.0f}{share:>8}{row['kept']:10.0f}")
     print(f"{'together':24}{whole:17.0f}{'':8}{found['kept']:10.0f}")
     print(f"WAL of its requests {found['wal']:.0f}")
+    print(f"bytes a person, signed in once {found['person']:.0f}")
     print()
     print(f"{'worker, a login':24}{'rows':>8}{'CPU ms':>9}{'WAL':>8}{'rows/CPU s':>12}")
     worker = sorted(found["worker"].items(), key=lambda item: -item[1]["cpu_ms"])

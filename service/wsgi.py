@@ -1,26 +1,17 @@
 """Entry points of servers: `front` for ASGI, with deadlines on bodies, and `app` for WSGI."""
 
-import ctypes
 import gc
 import math
 import os
 
-from crypto import cores
+from crypto import cores, memory
 from service.app import create_app, open_container
 from service.settings import load, shared_directory
 from service.telemetry import core_dumps
 from service.web.front import Front
 from service.web.queues import Queues
 
-# From glibc's malloc.h: what `mallopt` sets. One arena rather than one for each of many threads;
-# what an inference has used is given back, while a hash's 19 MiB are not mapped anew each time.
-_MALLOC = {-8: 1, -3: 32 * 2**20, -1: 16 * 2**20}
-
-_mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-if _mallopt is not None:
-    for _option, _value in _MALLOC.items():
-        _mallopt(_option, _value)
-
+memory.keep_for_hashes()
 core_dumps.forbid()
 # What this process makes on the disk is its own.
 os.umask(0o077)

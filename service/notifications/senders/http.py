@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from socket import socket
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
-import httpx
 import orjson
 
 from service.domain.clock import Clock, rfc3339, unix
@@ -16,7 +15,11 @@ from service.notifications.senders import signing
 from service.notifications.senders.deadline import Deadline, deadline
 from service.notifications.texts.templates import Texts
 
-_TIMEOUT: Final = httpx.Timeout(10, connect=5)
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+_SECONDS: Final = 10.0
+_CONNECT_SECONDS: Final = 5.0
 _GONE: Final = 410
 _OPENED: Final = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 
@@ -27,13 +30,21 @@ class _Stream(Protocol):
     def get_extra_info(self, info: str) -> socket: ...
 
 
+def _trusted() -> "SSLContext":
+    """Return the trusted certificates."""
+    # Whoever posts nothing, as a server beside a worker, does without 5 MiB of it.
+    import httpx  # noqa: PLC0415
+
+    return httpx.create_ssl_context()
+
+
 class Poster:
     """Posts signed JSON; follows no redirects, and reads only the status of the response."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # Loading the trusted certificates takes 25 ms: once, not for each request.
-        self._trusted = lru_cache(maxsize=1)(httpx.create_ssl_context)
+        self._trusted = lru_cache(maxsize=1)(_trusted)
 
     def post(
         self, message: str, url: str, secrets: tuple[bytes, ...], value: Mapping[str, object]
@@ -46,15 +57,18 @@ class Poster:
             self._send(url, body, headers, kept)
 
     def _send(self, url: str, body: bytes, headers: dict[str, str], kept: Deadline) -> None:
+        import httpx  # noqa: PLC0415 - as in `_trusted`
+
         def opened(name: str, info: Mapping[str, _Stream]) -> None:
             if name in _OPENED:
                 kept.watch(info["return_value"].get_extra_info("socket"))
 
+        timeout = httpx.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
         try:
             # A separate connection, which the deadline may shut; the environment is ignored,
             # because a proxy named there would read the content.
             with (
-                httpx.Client(timeout=_TIMEOUT, trust_env=False, verify=self._trusted()) as client,
+                httpx.Client(timeout=timeout, trust_env=False, verify=self._trusted()) as client,
                 client.stream(
                     "POST", url, content=body, headers=headers, extensions={"trace": opened}
                 ) as answer,

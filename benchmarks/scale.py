@@ -40,7 +40,7 @@ _MANY: Final = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What there can be of each part that more processes do not add to.
+    """The capacity of the parts that cannot be scaled by adding servers.
 
     Attributes:
         postgres: Cores of the one PostgreSQL that writes.
@@ -98,7 +98,7 @@ def costs(http: Mapping[str, Any], storage: Mapping[str, Any]) -> Costs:
 
 
 def _drawn(expected: float, chance: random.Random) -> int:
-    """Return how many requests come in a minute of which so many are expected."""
+    """Return a random number of requests of a minute, given the expected number."""
     if expected > _MANY:
         return max(0, round(chance.gauss(expected, math.sqrt(expected))))
     left, count = math.exp(-expected), 0
@@ -164,7 +164,9 @@ def needs(
         "stored_a_year": _YEAR * logins * spent.kept,
         "used": used,
         "first": first,
-        "logins_until_full": rates["login"] * limits.share / used[first],
+        "full_at": {
+            part: rates["login"] * limits.share / used[part] for part in used if used[part]
+        },
     }
 
 
@@ -187,7 +189,11 @@ def show(found: Sequence[Mapping[str, Any]], limits: Limits) -> None:
     line("stored, GB", [f"{item['stored'] / _GB:,.0f}" for item in found])
     line("… and a year, GB", [f"{item['stored_a_year'] / _GB:,.0f}" for item in found])
     line("first full", [str(item["first"]) for item in found])
-    line("… at logins/s", [f"{item['logins_until_full']:,.0f}" for item in found])
+    for part in found[0]["full_at"]:
+        line(
+            f"{part} is full at logins/s",
+            [f"{item['full_at'].get(part, math.inf):,.0f}" for item in found],
+        )
 
 
 def _numbers(text: str) -> list[int]:

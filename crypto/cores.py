@@ -24,14 +24,15 @@ def count() -> int:
 def keep_to_one(number: int, processes: int) -> None:
     """Let this thread, and each that it starts, run on one core.
 
-    Nothing happens unless every core gets a process: beside others that keep to cores too, some
-    would stay idle.
+    Nothing happens unless every core gets as many processes as any other: some would be full
+    while others idle.
 
     Args:
-        number: Which of the processes this one is, from 0.
+        number: Which of the processes this one is, from 0. One that replaces another before that
+            has ended has a number above theirs, and keeps to no core.
         processes: How many there are.
     """
-    if not _KNOWN or processes < len(_ALL):
+    if not _KNOWN or processes % len(_ALL) or number >= processes:
         return
     core = frozenset({sorted(_ALL)[number % len(_ALL)]})
     # The system may have taken the core away meanwhile.

@@ -9,8 +9,8 @@ _SETTINGS: Final = {
     -8: 1,
     # What is larger, as of some inferences, is mapped apart and given back (M_MMAP_THRESHOLD).
     -3: 32 * _MIB,
-    # Two hashes of 19 MiB are kept (M_TRIM_THRESHOLD): given back, each would have its 4,832 pages
-    # made anew, for a fifth of its time.
+    # Two hashes of 19 MiB are kept (M_TRIM_THRESHOLD): given back, each would have nearly all of
+    # its 4,864 pages made anew, for a fifth of its time.
     -1: 48 * _MIB,
 }
 

@@ -158,17 +158,17 @@ class RequestRates:
         """Count a flow that a client starts, for a known or unknown identifier; raises TooMany."""
         one = hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
         # Both are always counted, so that a refusal by one is still counted by the other.
-        wait = self._wait(self._flows, "flows", str(client))
+        wait = self._exactly(self._flows, "flows", str(client))
         wait = max(wait, self._exactly(self._one, "flow", str(client), one))
         if wait:
             raise TooMany("too_many_flows", "Too many flows were begun; wait.", wait)
 
     def _wait(self, item: RateLimitItemPerMinute, *names: str) -> int:
-        """Count a call of a client; return 0, or the remaining seconds of a full window."""
+        """Count a call of a client, maybe ahead; return 0, or the remaining seconds of a window."""
         return 0 if self._portions.hit(item, *names) else left(self._limiter, item, *names)
 
     def _exactly(self, item: RateLimitItemPerMinute, *names: str) -> int:
-        """Count what a stranger chooses; return as `_wait` does."""
+        """Count a request by itself; return 0, or the remaining seconds of a full window."""
         return 0 if self._limiter.hit(item, *names) else left(self._limiter, item, *names)
 
 

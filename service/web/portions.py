@@ -27,11 +27,13 @@ class _Portion:
         size: How many were counted at once.
         left: How many of them have not come.
         until: When it ends, on the clock that only grows.
+        asking: Whether a thread is about to count the next one.
     """
 
-    size: int
-    left: int
-    until: float
+    size: int = 0
+    left: int = 0
+    until: float = 0.0
+    asking: bool = True
 
 
 class Portions:
@@ -39,8 +41,9 @@ class Portions:
 
     Calls are counted before they come, so that processes together allow no more than the limit,
     but for what is left of a portion in the first second of the next window. Calls that do not
-    come are lost to their window: about as many as came, and at most 1/64 of what the limit had
-    left. Limits below 128, and the end of a larger one, are counted call by call.
+    come are lost to their window: in each process about as many as came, at most. A portion is at
+    most 1/64 of what the limit leaves, as far as this process knows, so limits below 128, and the
+    end of a larger one that a single process counts, are counted call by call.
 
     Args:
         limiter: Counts for all processes.
@@ -56,29 +59,44 @@ class Portions:
     def hit(self, item: RateLimitItem, *names: str) -> bool:
         """Count a call; return False if the limit is reached."""
         key = item.key_for(*names)
-        size = self._taken(key)
-        if not size:
-            return True
-        left = item.amount - self._limiter.storage.get(key)
-        size = max(1, min(size, _MOST, left // _PART))
-        if not self._limiter.hit(item, *names, cost=size):
-            return False
-        with self._lock:
-            if len(self._held) >= _PRUNED:
-                self._held = {}
-            self._held[key] = _Portion(size, size - 1, self._now() + _LIFE)
-        return True
-
-    def _taken(self, key: str) -> int:
-        """Take a call from the portion of a key; return 0, or the size of the next portion."""
         with self._lock:
             held = self._held.get(key)
+            lasts = held is not None and held.until > self._now()
             if held is None:
-                return 1
-            if held.until <= self._now():
-                # As many as have come of it.
-                return held.size - held.left
-            if held.left:
+                if len(self._held) >= _PRUNED:
+                    self._held = {}
+                mine = self._held[key] = _Portion()
+                size = 1
+            elif lasts and held.left:
                 held.left -= 1
-                return 0
-            return 2 * held.size
+                return True
+            elif held.asking:
+                # Another thread counts the next portion, and its answer may take a while.
+                mine, size = None, 1
+            else:
+                mine = held
+                mine.asking = True
+                # Twice as many where all came in its time, else as many as came.
+                size = 2 * held.size if lasts else held.size - held.left
+        if mine is None:
+            return self._limiter.hit(item, *names)
+        return self._portion(mine, size, key, item, *names)
+
+    def _portion(
+        self, mine: _Portion, size: int, key: str, item: RateLimitItem, *names: str
+    ) -> bool:
+        allowed = False
+        try:
+            left = item.amount - self._limiter.storage.get(key)
+            size = max(1, min(size, _MOST, left // _PART))
+            allowed = self._limiter.hit(item, *names, cost=size)
+        finally:
+            with self._lock:
+                if allowed:
+                    mine.size, mine.left = size, size - 1
+                    mine.until = self._now() + _LIFE
+                    mine.asking = False
+                else:
+                    # The next call is counted by itself: what is refused must cost no more.
+                    self._held.pop(key, None)
+        return allowed

@@ -57,7 +57,7 @@ class Traffic:
         return {status for _, status, _ in self.answers}
 
     def goes_on(self):
-        """Wait until more people were registered and looked up, whatever the callers get beside."""
+        """Wait until somebody more was registered and looked up."""
         with self._lock:
             before = self.answers["read", 200, ""]
         until(lambda: self.answers["read", 200, ""] > before)

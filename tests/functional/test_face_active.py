@@ -1,6 +1,7 @@
 """The face with active liveness, over HTTP: a living head passes, once, in time."""
 
 import base64
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -208,6 +209,22 @@ def test_too_many_and_too_large_frames_are_turned_away_undecoded(faces, monkeypa
     refused = faces.call("POST", path, {"challenge_id": challenge, "frames": large})
     assert refused.json["errors"][0]["code"] == "image_too_large"
     assert decoded == []
+
+
+def test_an_inference_runs_on_any_core(face_engine, monkeypatch):
+    """Whatever core its process keeps to, for as long as it runs."""
+    told = []
+
+    @contextmanager
+    def anywhere():
+        told.append("leaves")
+        yield
+        told.append("is back")
+
+    monkeypatch.setattr("crypto.cores.anywhere", anywhere)
+    with EnginePool(lambda: face_engine, 1)._turn():
+        assert told == ["leaves"]
+    assert told == ["leaves", "is back"]
 
 
 def test_a_full_line_is_told_to_come_back(face_engine):

@@ -38,10 +38,10 @@ def test_the_part_that_is_full_first_is_named():
     """4 ms of a worker that has one core, or 40 of a PostgreSQL that has 8."""
     found = needed(spent(server=20.0, postgres=5.0, worker=4.0), postgres=8.0)
     assert found["first"] == "worker"
-    assert found["logins_until_full"] == pytest.approx(0.6 / 0.004)
+    assert found["full_at"]["worker"] == pytest.approx(0.6 / 0.004)
     found = needed(spent(server=20.0, postgres=40.0, worker=4.0), postgres=8.0)
     assert found["first"] == "postgres"
-    assert found["logins_until_full"] == pytest.approx(0.6 * 8 / 0.040)
+    assert found["full_at"]["postgres"] == pytest.approx(0.6 * 8 / 0.040)
     assert found["server_cores"] == pytest.approx(found["rates"]["login"] * 0.020 / 0.6)
 
 

@@ -31,7 +31,7 @@ class _Stream(Protocol):
 
 
 def _trusted() -> "SSLContext":
-    """Return the trusted certificates."""
+    """Return a TLS context with the trusted certificates."""
     # Whoever posts nothing, as a server beside a worker, does without 5 MiB of it.
     import httpx  # noqa: PLC0415
 

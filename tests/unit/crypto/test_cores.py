@@ -25,16 +25,18 @@ def here(monkeypatch):
 
 
 def test_each_process_keeps_to_a_core_of_its_own(here):
-    """The fifth of five shares one."""
-    for number in range(5):
-        cores.keep_to_one(number, 5)
-    assert here == [(0, {0}), (0, {1}), (0, {2}), (0, {5}), (0, {0})]
+    """Or shares it with one more, where there are twice as many."""
+    for number in range(4):
+        cores.keep_to_one(number, 4)
+    cores.keep_to_one(7, 8)
+    assert here == [(0, {0}), (0, {1}), (0, {2}), (0, {5}), (0, {5})]
     assert cores.count() == 4
 
 
-def test_fewer_processes_than_cores_keep_to_none(here):
-    """Nor does what they hash."""
-    cores.keep_to_one(0, 3)
+@pytest.mark.parametrize(("number", "processes"), [(0, 3), (0, 5), (4, 4)])
+def test_where_some_cores_would_idle_processes_keep_to_none(here, number, processes):
+    """Nor does one that replaces another that has not ended."""
+    cores.keep_to_one(number, processes)
     cores.leave()
     with cores.anywhere():
         pass
@@ -63,6 +65,7 @@ def test_a_core_that_was_taken_away_stops_nothing(here, monkeypatch):
         cores.leave()
 
 
+@pytest.mark.skipif(cores.count() == 1, reason="there is one core")
 def test_threads_follow_and_hashes_do_not():
     """What the system says of the threads of a process that keeps to a core."""
     every = os.sched_getaffinity(0)

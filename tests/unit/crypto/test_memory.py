@@ -46,7 +46,7 @@ def test_another_c_library_is_left_alone(monkeypatch):
 
 
 def test_each_setting_is_told(monkeypatch):
-    """Three, of which one is where memory is given back."""
+    """The number of arenas, what is mapped apart, and when memory is given back."""
     told = {}
     library = SimpleNamespace(mallopt=told.__setitem__)
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: library)

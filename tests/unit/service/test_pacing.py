@@ -67,3 +67,26 @@ def test_a_client_is_told_what_is_left_of_its_minute(monkeypatch):
     with pytest.raises(TooMany) as refused:
         pace.flow(ONE, "alice")
     assert refused.value.retry_after == 10
+
+
+def test_calls_are_counted_ahead_and_flows_one_by_one(monkeypatch):
+    """A flow that does not come must not count."""
+    storage = EdgeCounts(processes=1)
+    counted = []
+    usual = storage.incr
+
+    def incr(key, expiry, amount):
+        counted.append(amount)
+        return usual(key, expiry, amount)
+
+    monkeypatch.setattr(storage, "incr", incr)
+    pace = RequestRates(FixedWindowRateLimiter(storage), Bounds(), b"key")
+    for _ in range(7):
+        pace.call(ONE)
+    for _ in range(7):
+        pace.token_call(ONE)
+    assert counted == [1, 2, 4] * 2
+    del counted[:]
+    for _ in range(7):
+        pace.flow(ONE, "alice")
+    assert counted == [1] * 14

@@ -1,12 +1,14 @@
 """A process counts the calls of a client in portions, and allows no more for it."""
 
 import threading
+import time
 
 import pytest
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
+from service.web.limits import EdgeCounts
 from service.web.portions import Portions
 
 
@@ -40,7 +42,7 @@ def clock():
 
 
 def test_whoever_calls_often_is_counted_in_larger_portions(clock):
-    """Each is twice the one before, up to 32: 200 calls ask ten times."""
+    """Each is twice the one before, up to 32: 200 calls ask eleven times."""
     limiter = Asked()
     portions = Portions(limiter, clock)
     item = RateLimitItemPerMinute(60_000)
@@ -91,7 +93,8 @@ def test_threads_take_each_call_of_a_portion_once(clock):
     """Eight threads get no more than the limit together."""
     portions = Portions(Asked(), clock)
     item = RateLimitItemPerMinute(4000)
-    counts = []
+    # The storage makes a key in two steps, between which another thread may drop it.
+    counts = [portions.hit(item, "calls", "one")]
 
     def call():
         counts.append(sum(portions.hit(item, "calls", "one") for _ in range(1000)))
@@ -114,3 +117,67 @@ def test_many_clients_are_not_remembered_for_ever(clock, monkeypatch):
         assert portions.hit(item, "calls", name)
     assert portions.hit(item, "calls", "a")
     assert limiter.sizes == [1] * 5
+
+
+def test_one_thread_counts_the_next_portion_while_others_count_their_call(clock):
+    """However long the answer of Redis takes, hardly more is counted than came."""
+
+    class Slow(Asked):
+        def hit(self, item, *names, cost=1):
+            time.sleep(0.002)
+            return super().hit(item, *names, cost=cost)
+
+    limiter = Slow()
+    portions = Portions(limiter, clock)
+    item = RateLimitItemPerMinute(60_000)
+
+    def call():
+        for _ in range(100):
+            assert portions.hit(item, "calls", "one")
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 800 <= sum(limiter.sizes) <= 800 + 32
+
+
+def test_what_is_refused_is_counted_by_itself(clock, monkeypatch):
+    """Also by a process that counted alone while Redis was away, and does not see the end."""
+    counted = []
+
+    class Redis:
+        def incr(self, _key, _expiry, amount):
+            counted.append(amount)
+            return 2_000 + sum(counted)
+
+        def get(self, _key):
+            return 0
+
+    storage = EdgeCounts(processes=2)
+    monkeypatch.setattr(storage, "_redis", Redis())
+    monkeypatch.setattr(storage._redis, "storage", None, raising=False)
+    portions = Portions(FixedWindowRateLimiter(storage), clock)
+    item = RateLimitItemPerMinute(60_000)
+    for _ in range(31):
+        assert portions.hit(item, "calls", "one")
+    assert counted == [1, 2, 4, 8, 16]
+    storage._alone.add(item.key_for("calls", "one"), 59_000, 60)
+    assert not portions.hit(item, "calls", "one")
+    before = sum(counted)
+    assert not any(portions.hit(item, "calls", "one") for _ in range(50))
+    assert sum(counted) == before + 50
+
+
+def test_an_error_leaves_the_next_call_to_ask_again(clock):
+    """No call waits for a thread that has gone."""
+    limiter = Asked()
+    portions = Portions(limiter, clock)
+    item = RateLimitItemPerMinute(60_000)
+    usual, limiter.hit = limiter.hit, None
+    with pytest.raises(TypeError):
+        portions.hit(item, "calls", "one")
+    limiter.hit = usual
+    assert all(portions.hit(item, "calls", "one") for _ in range(3))
+    assert limiter.sizes == [1, 2]

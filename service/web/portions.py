@@ -72,7 +72,8 @@ class Portions:
                 return True
             elif held.asking:
                 # Another thread counts the next portion, and its answer may take a while.
-                mine, size = None, 1
+                mine = None
+                size = 1
             else:
                 mine = held
                 mine.asking = True
@@ -93,7 +94,8 @@ class Portions:
         finally:
             with self._lock:
                 if allowed:
-                    mine.size, mine.left = size, size - 1
+                    mine.size = size
+                    mine.left = size - 1
                     mine.until = self._now() + _LIFE
                     mine.asking = False
                 else:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 # Before argon2, which takes the bindings that are loaded first.
+from crypto import bindings  # noqa: F401 - it loads them  # isort: skip
+
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 

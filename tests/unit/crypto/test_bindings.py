@@ -1,5 +1,6 @@
 """The fast build of Argon2 is used only where the processor has its instructions."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,14 @@ def test_every_build_computes_the_known_hashes(build):
     assert lines[0] in {STOCK, FAST}
     assert build != "stock" or lines[0] == STOCK
     assert lines[1:] == KNOWN.read_text("utf-8").splitlines()
+
+
+def test_whoever_hashes_has_chosen_the_build_before():
+    """argon2 takes the bindings that are loaded first."""
+    code = "import sys, crypto.hashing\nprint(*sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, env=environment, text=True
+    )
+    loaded = done.stdout.split()
+    assert loaded.index("crypto.bindings") < loaded.index("argon2")

@@ -94,6 +94,8 @@ def open_passphrase(path: Path, passphrase: bytes, classes: Iterable[str]) -> Lo
 
 
 def _master(passphrase: bytes, body: dict[str, Any]) -> bytes:
+    # Before argon2, as in crypto.hashing: passwords are hashed by what is loaded first.
+    from crypto import bindings  # noqa: F401, PLC0415 - it loads them  # isort: skip
     from argon2.low_level import Type, hash_secret_raw  # noqa: PLC0415 - roots of files need none
 
     return hash_secret_raw(

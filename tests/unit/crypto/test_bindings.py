@@ -99,9 +99,19 @@ def test_every_build_computes_the_known_hashes(build):
     assert lines[1:] == KNOWN.read_text("utf-8").splitlines()
 
 
-def test_whoever_hashes_has_chosen_the_build_before():
-    """argon2 takes the bindings that are loaded first."""
-    code = "import sys, crypto.hashing\nprint(*sys.modules)"
+@pytest.mark.parametrize(
+    "hashes",
+    [
+        "import crypto.hashing",
+        (
+            "from crypto.providers import handed\n"
+            "handed._master(b'x', {'salt': 'c29tZSBzYWx0', 'passes': 1, 'memory_kib': 8})"
+        ),
+    ],
+)
+def test_whoever_hashes_has_chosen_the_build_before(hashes):
+    """argon2 takes the bindings that are loaded first, in a server before its workers begin."""
+    code = f"{hashes}\nimport sys\nprint(*sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, env=environment, text=True

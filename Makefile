@@ -100,9 +100,9 @@ check: install ## Format, lint, words and sizes, types, import contracts, depend
 # Coverage has bars where everything runs: with PostgreSQL, with CI, or where COVERAGE=1 asks for it.
 EXACT := crypto/*,service/domain/*,service/login/model.py
 COVERAGE ?= $(if $(or $(LAMINA_TEST_POSTGRES_URL),$(CI)),1)
-# The PKCS #11 provider is left out of the second report: it needs a token to be run at all.
 # Without a server much of the time of a test is waiting, so one process more than cores is used.
 PROCESSES = $(or $(WORKERS),$(if $(COVERAGE),auto,$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)))
+# The PKCS #11 provider is left out of the second report: it needs a token to be run at all.
 test: install ## Run the tests (WORKERS=N processes, COVERAGE=1 measures it; with PostgreSQL it always is)
 	$(BIN)/pytest -q -n $(PROCESSES) --maxprocesses=4 --dist=worksteal $(if $(COVERAGE),--cov --cov-report=)
 	$(if $(COVERAGE),$(BIN)/coverage report --fail-under=90)

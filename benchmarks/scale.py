@@ -12,7 +12,7 @@ import json
 import math
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -203,6 +203,19 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in found]
 
 
+def _over_zero(most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            found = math.nan
+        if not 0 < found <= most:
+            raise argparse.ArgumentTypeError(f"must be a number above 0, at most {most:g}")
+        return found
+
+    return read
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compute, print and store; return the exit code."""
     text, _, more = (__doc__ or "").partition("\n")
@@ -215,8 +228,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--http", type=Path, required=True, help="what bench-http wrote")
     parser.add_argument("--storage", type=Path, required=True, help="what bench-storage wrote")
     parser.add_argument("--subjects", type=_numbers, default=[10**6, 10**7, 10**8])
-    parser.add_argument("--active", type=float, default=0.2, help="share active on a day (0.2)")
-    parser.add_argument("--cores", type=float, default=32, help="cores of PostgreSQL (32)")
+    parser.add_argument(
+        "--active", type=_over_zero(1), default=0.2, help="share active on a day (0.2)"
+    )
+    parser.add_argument(
+        "--cores", type=_over_zero(10_000), default=32, help="cores of PostgreSQL (32)"
+    )
     parser.add_argument("--out", type=Path, help="write JSON here")
     options = parser.parse_args(arguments)
     try:

@@ -63,6 +63,18 @@ def test_minutes_scatter_around_what_is_expected(expected):
     assert variance == pytest.approx(expected, rel=0.15)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    ["--active=0", "--active=1.1", "--active=nan", "--cores=0", "--cores=x", "--subjects=0"],
+)
+def test_a_wrong_number_is_refused_by_its_option(wrong, capsys):
+    """Before anything is read."""
+    with pytest.raises(SystemExit) as ended:
+        scale.main(["--http", "none", "--storage", "none", wrong])
+    assert ended.value.code == 2
+    assert wrong.partition("=")[0] in capsys.readouterr().err
+
+
 def test_files_of_the_benchmarks_are_read_and_a_part_is_refused(tmp_path, capsys):
     """A run of one operation tells nothing of a day."""
     medians = dict.fromkeys(PARTS[:3], 1.0) | {"others": {"worker": 0.5}, "wal": 100.0}

@@ -293,7 +293,7 @@ def test_the_commands_make_grant_list_and_revoke(service, settings):
     assert lamina("bootstrap").exit_code == 2
     assert lamina("bootstrap", "--operators", "1").exit_code == 2
     told = lamina("bootstrap", "--reopen").stdout
-    assert len(re.findall(r"^lboot_\w", told, re.MULTILINE)) == 2
+    assert len(re.findall(r"^lboot_[\w-]", told, re.MULTILINE)) == 2
     assert 'POST http://localhost:8000/v1/operators/bootstrap {"token": ' in told
     person, _ = service.sign_up("ada")
     assert lamina("grant", "ada", "king").exit_code == 2
